@@ -1,0 +1,225 @@
+//! Commands of Strong namespaces: compares, then writes under one new revision, then its history.
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use flaredb_proto::v1::{
+    CasCommit, CasDelete, CasPut, CompactHistory, Compare, Conflict, NamespaceMode, Write,
+    flare_response::Outcome, refused::Reason, write::Op,
+};
+
+use super::{Effect, Growth, Stop, inside_prefix, namespace, refused};
+use crate::{
+    EngineError, NamespaceId, NamespaceInfo,
+    batch::Batch,
+    codec::take_u64,
+    engine::{CAS, HIST, IDS, OLD},
+    events::Event,
+    keys,
+};
+
+/// Revisions that one command forgets at most; a leader that wants more asks again.
+const COMPACTED_EVENTS_MAX: usize = 50_000;
+/// Front byte of a row of `old`: there was a value.
+pub(crate) const OLD_VALUE: u8 = 1;
+/// Front byte of a row of `old`: the key was deleted.
+const OLD_TOMBSTONE: u8 = 0;
+
+/// One write of a batch with what it meets.
+struct Step {
+    key: Bytes,
+    /// The new value; `None` deletes.
+    value: Option<Bytes>,
+    before: Option<(u64, Bytes)>,
+}
+
+pub(super) fn put(batch: &mut Batch<'_>, put: CasPut) -> Effect {
+    let compare = Compare { key: put.key.clone(), version: put.expected_version };
+    let write = Write { key: put.key, op: Some(Op::Put(put.value)) };
+    change(batch, put.namespace_id, &[compare], vec![write], &put.idempotency_id)
+}
+
+pub(super) fn delete(batch: &mut Batch<'_>, delete: CasDelete) -> Effect {
+    if delete.expected_version == 0 {
+        return Err(refused(Reason::Invalid, "a delete of an absent record"));
+    }
+    let compare = Compare { key: delete.key.clone(), version: delete.expected_version };
+    let write = Write { key: delete.key, op: Some(Op::Delete(true)) };
+    change(batch, delete.namespace_id, &[compare], vec![write], &delete.idempotency_id)
+}
+
+pub(super) fn commit(batch: &mut Batch<'_>, commit: CasCommit) -> Effect {
+    change(batch, commit.namespace_id, &commit.compares, commit.writes, &commit.idempotency_id)
+}
+
+fn change(
+    batch: &mut Batch<'_>,
+    namespace_id: u32,
+    compares: &[Compare],
+    writes: Vec<Write>,
+    idempotency_id: &Bytes,
+) -> Effect {
+    let info = namespace(batch, namespace_id, NamespaceMode::Strong)?;
+    if let Some(revision) = done_before(batch, info.id, idempotency_id)? {
+        return Ok(Outcome::Done(revision));
+    }
+    check(batch, &info, compares)?;
+    let steps = plan(batch, &info, writes)?;
+    if steps.is_empty() {
+        return Ok(Outcome::Done(info.revision));
+    }
+    let mut growth = Growth::default();
+    for step in &steps {
+        let size = |value: &Bytes| step.key.len() + value.len();
+        growth.add(step.before.as_ref().map(|(_, value)| size(value)), step.value.as_ref().map(size));
+    }
+    let mut info = growth.of(&info)?;
+    info.revision += 1;
+    for (position, step) in (0..).zip(steps) {
+        write(batch, &info, position, step)?;
+    }
+    remember(batch, &info, idempotency_id)?;
+    let revision = info.revision;
+    batch.update(info);
+    Ok(Outcome::Done(revision))
+}
+
+/// The revision that an earlier command with the same id made.
+fn done_before(batch: &Batch<'_>, namespace: NamespaceId, id: &[u8]) -> Result<Option<u64>, EngineError> {
+    if id.is_empty() {
+        return Ok(None);
+    }
+    let row = batch.get(IDS, &keys::record(namespace, id))?;
+    row.map(|row| Ok(take_u64(&row, "idempotency id")?.0)).transpose()
+}
+
+fn remember(batch: &mut Batch<'_>, info: &NamespaceInfo, id: &Bytes) -> Result<(), EngineError> {
+    if id.is_empty() {
+        return Ok(());
+    }
+    batch.put(IDS, keys::record(info.id, id), info.revision.to_be_bytes().to_vec())?;
+    // The id goes when its revision does.
+    batch.put(HIST, keys::event(info.id, info.revision, keys::ID_POSITION), id.clone())
+}
+
+fn check(batch: &Batch<'_>, info: &NamespaceInfo, compares: &[Compare]) -> Result<(), Stop> {
+    let mut conflicts = Vec::new();
+    for compare in compares {
+        let found = batch.record(info.id, &compare.key)?;
+        let actual = found.as_ref().map_or(0, |(version, _)| *version);
+        if actual != compare.version {
+            conflicts.push(Conflict {
+                key: compare.key.clone(),
+                expected: compare.version,
+                actual,
+                actual_value: found.map(|(_, value)| value).unwrap_or_default(),
+            });
+        }
+    }
+    if conflicts.is_empty() { Ok(()) } else { Err(Stop::Conflicts(conflicts)) }
+}
+
+/// The writes that change something, with what they meet.
+fn plan(batch: &Batch<'_>, info: &NamespaceInfo, writes: Vec<Write>) -> Result<Vec<Step>, Stop> {
+    let mut steps: Vec<Step> = Vec::with_capacity(writes.len());
+    for write in writes {
+        inside_prefix(info, &write.key)?;
+        let value = match write.op {
+            Some(Op::Put(value)) => Some(value),
+            Some(Op::Delete(_)) => None,
+            None => return Err(refused(Reason::Invalid, "a write that neither puts nor deletes")),
+        };
+        let before = batch.record(info.id, &write.key)?;
+        if value.is_some() || before.is_some() {
+            steps.push(Step { key: write.key, value, before });
+        }
+    }
+    let mut seen: Vec<&Bytes> = steps.iter().map(|step| &step.key).collect();
+    seen.sort_unstable();
+    if seen.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(refused(Reason::Invalid, "a batch that writes one key twice"));
+    }
+    Ok(steps)
+}
+
+fn write(
+    batch: &mut Batch<'_>,
+    info: &NamespaceInfo,
+    position: u32,
+    step: Step,
+) -> Result<(), EngineError> {
+    let previous_version = step.before.as_ref().map_or(0, |(version, _)| *version);
+    if let Some((version, value)) = step.before {
+        batch.put(OLD, keys::old(info.id, &step.key, version), tagged(OLD_VALUE, &value))?;
+    }
+    let event = Event { put: step.value.is_some(), previous_version, key: step.key.clone() };
+    batch.put(HIST, keys::event(info.id, info.revision, position), event.encode())?;
+    match step.value {
+        Some(value) => batch.put(CAS, keys::record(info.id, &step.key), versioned(info.revision, &value)),
+        None => {
+            batch.put(OLD, keys::old(info.id, &step.key, info.revision), vec![OLD_TOMBSTONE])?;
+            batch.delete(CAS, keys::record(info.id, &step.key))
+        }
+    }
+}
+
+fn tagged(tag: u8, value: &[u8]) -> Bytes {
+    let mut row = BytesMut::with_capacity(1 + value.len());
+    row.put_u8(tag);
+    row.put_slice(value);
+    row.freeze()
+}
+
+fn versioned(version: u64, value: &[u8]) -> Bytes {
+    let mut row = BytesMut::with_capacity(8 + value.len());
+    row.put_u64(version);
+    row.put_slice(value);
+    row.freeze()
+}
+
+/// Forgets revisions up to and including the one named, and what only they needed: an event names the record that
+/// it superseded, which nothing behind that revision can see.
+pub(super) fn compact(batch: &mut Batch<'_>, compact: &CompactHistory) -> Effect {
+    let mut info = namespace(batch, compact.namespace_id, NamespaceMode::Strong)?;
+    let last = compact.revision.min(info.revision);
+    if last < info.oldest_revision {
+        return Ok(Outcome::Done(info.oldest_revision));
+    }
+    let (start, end) = (keys::revision(info.id, 0), keys::revision(info.id, last + 1));
+    let rows = batch.rows(HIST, &start, &end, COMPACTED_EVENTS_MAX)?;
+    let all = rows.len() < COMPACTED_EVENTS_MAX;
+    let reached = if all { last } else { rows.last().map_or(Ok(last), |(key, _)| revision_of(key))? - 1 };
+    for (key, row) in rows {
+        let (revision, position) = (revision_of(&key)?, key.last_chunk().map(|chunk| u32::from_be_bytes(*chunk)));
+        if revision > reached {
+            break;
+        }
+        if position == Some(keys::ID_POSITION) {
+            batch.delete(IDS, keys::record(info.id, &row))?;
+        } else {
+            forget(batch, info.id, revision, &Event::decode(&row)?)?;
+        }
+        batch.delete(HIST, key)?;
+    }
+    info.oldest_revision = info.oldest_revision.max(reached + 1);
+    let oldest = info.oldest_revision;
+    batch.update(info);
+    Ok(Outcome::Done(oldest))
+}
+
+fn revision_of(key: &[u8]) -> Result<u64, EngineError> {
+    Ok(take_u64(key.get(4..).unwrap_or_default(), "history key")?.0)
+}
+
+fn forget(
+    batch: &mut Batch<'_>,
+    namespace: NamespaceId,
+    revision: u64,
+    event: &Event,
+) -> Result<(), EngineError> {
+    if event.previous_version > 0 {
+        batch.delete(OLD, keys::old(namespace, &event.key, event.previous_version))?;
+    }
+    if !event.put {
+        batch.delete(OLD, keys::old(namespace, &event.key, revision))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! The one RocksDB of a node, shared by its regions.
+
+use std::{path::Path, sync::Arc};
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, FlushOptions,
+    WriteBatch, WriteOptions,
+};
+
+use crate::{EngineError, OpenError, Region};
+
+/// The column families, in the order in which snapshots hold them.
+pub(crate) const FAMILIES: [&str; 6] = ["meta", "cas", "old", "hist", "ids", "raw"];
+pub(crate) const META: &str = "meta";
+pub(crate) const CAS: &str = "cas";
+pub(crate) const OLD: &str = "old";
+pub(crate) const HIST: &str = "hist";
+pub(crate) const IDS: &str = "ids";
+pub(crate) const RAW: &str = "raw";
+
+/// Bits of a Bloom filter for each key: one lookup in a hundred reads a block in vain.
+const BLOOM_BITS: f64 = 10.0;
+const BLOCK_BYTES: usize = 16 << 10;
+const MEMTABLE_BYTES: usize = 32 << 20;
+
+/// When a write is on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// After [`Region::flush`]; until then the log that the entries came from must be kept.
+    Flushed,
+    /// When [`Region::apply`] returns: RocksDB's own log is synced each time.
+    Synced,
+}
+
+/// How to open a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// When a write is on disk.
+    pub durability: Durability,
+    /// Memory for cached blocks.
+    pub block_cache_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { durability: Durability::Flushed, block_cache_bytes: 64 << 20 }
+    }
+}
+
+/// A region's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RegionId(pub u64);
+
+/// The database of a node. Clones share it.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) db: Arc<DB>,
+    pub(crate) durability: Durability,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("path", &self.db.path()).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Opens the database in `path`, which is made if it is not there.
+    ///
+    /// # Errors
+    /// When another process has it open, or it cannot be read or written.
+    pub fn open(path: &Path, options: Options) -> Result<Self, OpenError> {
+        let mut database = rocksdb::Options::default();
+        database.create_if_missing(true);
+        database.create_missing_column_families(true);
+        // Without a log of its own, only a flush of all families together keeps them in step.
+        database.set_atomic_flush(options.durability == Durability::Flushed);
+        database.set_keep_log_file_num(4);
+        database.set_max_background_jobs(2);
+        let cache = Cache::new_lru_cache(usize::try_from(options.block_cache_bytes).unwrap_or(usize::MAX));
+        let families = FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, family(&cache)));
+        let db = DB::open_cf_descriptors(&database, path, families)
+            .map_err(|source| OpenError::Rocks { path: path.to_owned(), source })?;
+        Ok(Self { db: Arc::new(db), durability: options.durability })
+    }
+
+    /// The region with this number, empty if it is new.
+    ///
+    /// # Errors
+    /// When its rows are damaged.
+    pub fn region(&self, id: RegionId) -> Result<Region, EngineError> {
+        Region::load(self.clone(), id)
+    }
+
+    pub(crate) fn family(&self, name: &'static str) -> Result<&ColumnFamily, EngineError> {
+        self.db.cf_handle(name).ok_or(EngineError::Corrupt { what: "column families" })
+    }
+
+    pub(crate) fn write(&self, batch: WriteBatch) -> Result<(), EngineError> {
+        let mut options = WriteOptions::default();
+        match self.durability {
+            Durability::Flushed => options.disable_wal(true),
+            Durability::Synced => options.set_sync(true),
+        }
+        Ok(self.db.write_opt(batch, &options)?)
+    }
+
+    /// Everything written so far is on disk when this returns.
+    pub(crate) fn flush(&self) -> Result<(), EngineError> {
+        let mut options = FlushOptions::default();
+        options.set_wait(true);
+        let families = FAMILIES.iter().map(|name| self.family(name)).collect::<Result<Vec<_>, _>>()?;
+        Ok(self.db.flush_cfs_opt(&families, &options)?)
+    }
+}
+
+fn family(cache: &Cache) -> rocksdb::Options {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(cache);
+    blocks.set_block_size(BLOCK_BYTES);
+    blocks.set_bloom_filter(BLOOM_BITS, false);
+    let mut options = rocksdb::Options::default();
+    options.set_block_based_table_factory(&blocks);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_write_buffer_size(MEMTABLE_BYTES);
+    options
+}

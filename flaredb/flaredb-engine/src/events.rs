@@ -1,0 +1,160 @@
+//! What each revision did, for watches: whole revisions, in order, from any that is retained.
+
+use bytes::Bytes;
+use rocksdb::Snapshot;
+
+use crate::{
+    EngineError, NamespaceId, ReadError, Region,
+    apply::OLD_VALUE,
+    codec::{take_u8, take_u64},
+    engine::{CAS, HIST, OLD},
+    keys,
+    read::namespace_in,
+};
+
+/// Bounds of one read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventLimits {
+    /// Most revisions to look at, also of those that did not touch the prefix.
+    pub revisions_max: usize,
+    /// Most bytes of keys and values, but for the first revision.
+    pub bytes_max: usize,
+}
+
+/// One record that a revision changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventRecord {
+    /// Its key.
+    pub key: Bytes,
+    /// Its new value; `None`: it was deleted.
+    pub value: Option<Bytes>,
+    /// The version that it had before; 0: it was absent.
+    pub previous_version: u64,
+}
+
+/// A whole revision, as far as it touched the prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevisionEvents {
+    /// Its number.
+    pub revision: u64,
+    /// What it changed; never empty.
+    pub events: Vec<EventRecord>,
+}
+
+/// Revisions in order, and where to go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventBatch {
+    /// The revisions that touched the prefix.
+    pub revisions: Vec<RevisionEvents>,
+    /// The first revision that was not looked at.
+    pub next: u64,
+}
+
+/// A row of `hist`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Event {
+    pub(crate) put: bool,
+    pub(crate) previous_version: u64,
+    pub(crate) key: Bytes,
+}
+
+impl Event {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut row = Vec::with_capacity(9 + self.key.len());
+        row.push(u8::from(self.put));
+        row.extend_from_slice(&self.previous_version.to_be_bytes());
+        row.extend_from_slice(&self.key);
+        row
+    }
+
+    pub(crate) fn decode(row: &[u8]) -> Result<Self, EngineError> {
+        let (put, rest) = take_u8(row, "event")?;
+        let (previous_version, key) = take_u64(rest, "event")?;
+        Ok(Self { put: put == 1, previous_version, key: Bytes::copy_from_slice(key) })
+    }
+}
+
+impl Region {
+    /// The revisions from `from` on that touched keys under `prefix`.
+    ///
+    /// # Errors
+    /// When `from` is not retained any more, the namespace is gone, or the state cannot be read.
+    pub fn events(
+        &self,
+        namespace: NamespaceId,
+        prefix: &[u8],
+        from: u64,
+        limits: EventLimits,
+    ) -> Result<EventBatch, ReadError> {
+        let view = self.engine().db.snapshot();
+        let info = namespace_in(&view, self, namespace)?;
+        if from < info.oldest_revision {
+            return Err(ReadError::TooOld { requested: from, oldest: info.oldest_revision });
+        }
+        let mut reading = Reading { region: self, view: &view, namespace, prefix, bytes: 0 };
+        let mut batch = EventBatch { revisions: Vec::new(), next: from };
+        let mut looked_at = 0;
+        while batch.next <= info.revision && looked_at < limits.revisions_max {
+            let events = reading.revision(batch.next)?;
+            if reading.bytes > limits.bytes_max && !batch.revisions.is_empty() {
+                break;
+            }
+            if !events.is_empty() {
+                batch.revisions.push(RevisionEvents { revision: batch.next, events });
+            }
+            batch.next += 1;
+            looked_at += 1;
+        }
+        Ok(batch)
+    }
+}
+
+struct Reading<'a> {
+    region: &'a Region,
+    view: &'a Snapshot<'a>,
+    namespace: NamespaceId,
+    prefix: &'a [u8],
+    bytes: usize,
+}
+
+impl Reading<'_> {
+    fn revision(&mut self, revision: u64) -> Result<Vec<EventRecord>, EngineError> {
+        let start = keys::revision(self.namespace, revision);
+        let mut rows = self.view.raw_iterator_cf(self.region.engine().family(HIST)?);
+        rows.seek(&start);
+        let mut events = Vec::new();
+        while let Some((key, row)) = rows.item().filter(|(key, _)| key.starts_with(&start)) {
+            if !key.ends_with(&keys::ID_POSITION.to_be_bytes()) {
+                let event = Event::decode(row)?;
+                if event.key.starts_with(self.prefix) {
+                    events.push(self.record(revision, event)?);
+                }
+            }
+            rows.next();
+        }
+        rows.status()?;
+        Ok(events)
+    }
+
+    fn record(&mut self, revision: u64, event: Event) -> Result<EventRecord, EngineError> {
+        let value = if event.put { Some(self.value(revision, &event.key)?) } else { None };
+        self.bytes += event.key.len() + value.as_ref().map_or(0, Bytes::len);
+        Ok(EventRecord { key: event.key, value, previous_version: event.previous_version })
+    }
+
+    /// The value that a revision put: the current record's, or that of a superseded one.
+    fn value(&self, revision: u64, key: &[u8]) -> Result<Bytes, EngineError> {
+        let engine = self.region.engine();
+        if let Some(row) = self.view.get_cf(engine.family(CAS)?, keys::record(self.namespace, key))? {
+            let (version, value) = take_u64(&row, "record")?;
+            if version == revision {
+                return Ok(Bytes::copy_from_slice(value));
+            }
+        }
+        let row = self.view.get_cf(engine.family(OLD)?, keys::old(self.namespace, key, revision))?;
+        match row.as_deref().and_then(<[u8]>::split_first) {
+            Some((&OLD_VALUE, value)) => Ok(Bytes::copy_from_slice(value)),
+            _ => Err(EngineError::Corrupt { what: "history: a put without its value" }),
+        }
+    }
+}

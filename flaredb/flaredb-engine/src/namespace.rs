@@ -1,0 +1,115 @@
+//! Namespaces: what is known about each, and the table of them that reads use.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use flaredb_proto::v1::{self, NamespaceMode};
+use prost::Message as _;
+
+use crate::EngineError;
+
+/// A namespace's number; never given to another one, not even when this one is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NamespaceId(pub u32);
+
+/// Everything that is kept about a namespace besides its records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamespaceInfo {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub id: NamespaceId,
+    /// Which operations it takes.
+    pub mode: NamespaceMode,
+    /// What every key starts with; empty: anything.
+    pub key_prefix: Bytes,
+    /// Live records.
+    pub keys: u64,
+    /// Bytes of their keys and values.
+    pub bytes: u64,
+    /// Most records; 0: no bound.
+    pub keys_max: u64,
+    /// Most bytes; 0: no bound.
+    pub bytes_max: u64,
+    /// The last revision.
+    pub revision: u64,
+    /// The oldest revision whose events are retained.
+    pub oldest_revision: u64,
+}
+
+impl From<NamespaceInfo> for v1::Namespace {
+    fn from(info: NamespaceInfo) -> Self {
+        Self {
+            name: info.name,
+            id: info.id.0,
+            mode: info.mode.into(),
+            key_prefix: info.key_prefix,
+            keys: info.keys,
+            bytes: info.bytes,
+            keys_max: info.keys_max,
+            bytes_max: info.bytes_max,
+            revision: info.revision,
+            oldest_revision: info.oldest_revision,
+        }
+    }
+}
+
+impl NamespaceInfo {
+    /// As the row that is kept.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        v1::Namespace::from(self.clone()).encode_to_vec()
+    }
+
+    /// Reads the row back.
+    pub(crate) fn decode(row: &[u8]) -> Result<Self, EngineError> {
+        const WHAT: EngineError = EngineError::Corrupt { what: "namespace row" };
+        let row = v1::Namespace::decode(row).map_err(|_damaged| WHAT)?;
+        if row.mode() == NamespaceMode::Unspecified {
+            return Err(WHAT);
+        }
+        Ok(Self {
+            mode: row.mode(),
+            name: row.name,
+            id: NamespaceId(row.id),
+            key_prefix: row.key_prefix,
+            keys: row.keys,
+            bytes: row.bytes,
+            keys_max: row.keys_max,
+            bytes_max: row.bytes_max,
+            revision: row.revision,
+            oldest_revision: row.oldest_revision,
+        })
+    }
+}
+
+/// The namespaces of a region, by number and by name.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Table {
+    by_id: BTreeMap<NamespaceId, NamespaceInfo>,
+    by_name: BTreeMap<String, NamespaceId>,
+}
+
+impl Table {
+    pub(crate) fn get(&self, id: NamespaceId) -> Option<&NamespaceInfo> {
+        self.by_id.get(&id)
+    }
+
+    pub(crate) fn named(&self, name: &str) -> Option<&NamespaceInfo> {
+        self.get(*self.by_name.get(name)?)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &NamespaceInfo> {
+        self.by_id.values()
+    }
+
+    pub(crate) fn insert(&mut self, info: NamespaceInfo) {
+        self.by_name.insert(info.name.clone(), info.id);
+        self.by_id.insert(info.id, info);
+    }
+
+    pub(crate) fn remove(&mut self, id: NamespaceId) {
+        if let Some(info) = self.by_id.remove(&id) {
+            self.by_name.remove(&info.name);
+        }
+    }
+}

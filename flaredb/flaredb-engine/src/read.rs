@@ -1,0 +1,52 @@
+//! Reading one record of a Strong namespace.
+
+use bytes::Bytes;
+
+use crate::{
+    NamespaceId, NamespaceInfo, ReadError, Region,
+    codec::take_u64,
+    engine::{CAS, META},
+    keys, region,
+};
+
+/// A value and the revision that wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Versioned {
+    /// The value.
+    pub value: Bytes,
+    /// The namespace's revision that wrote it.
+    pub version: u64,
+}
+
+impl Region {
+    /// The record under `key`, and a revision of the namespace that the answer reflects.
+    ///
+    /// # Errors
+    /// When the namespace is gone or the state cannot be read.
+    pub fn get(&self, namespace: NamespaceId, key: &[u8]) -> Result<(Option<Versioned>, u64), ReadError> {
+        let revision = self.revision(namespace)?;
+        let engine = self.engine();
+        let found = engine.db.get_pinned_cf(engine.family(CAS)?, keys::record(namespace, key))?;
+        let Some(row) = found else { return Ok((None, revision)) };
+        let (version, value) = take_u64(&row, "record")?;
+        let record = Versioned { value: Bytes::copy_from_slice(value), version };
+        // The record may be newer than the revision that was read before it.
+        Ok((Some(record), revision.max(version)))
+    }
+
+    fn revision(&self, namespace: NamespaceId) -> Result<u64, ReadError> {
+        let table = self.table();
+        table.get(namespace).map(|info| info.revision).ok_or(ReadError::NoNamespace(namespace.0))
+    }
+}
+
+/// The namespace as a view of the database shows it, so that revision and records are of one moment.
+pub(crate) fn namespace_in(
+    view: &rocksdb::Snapshot<'_>,
+    region: &Region,
+    namespace: NamespaceId,
+) -> Result<NamespaceInfo, ReadError> {
+    let row = view.get_cf(region.engine().family(META)?, region::namespace_key(region.id(), namespace))?;
+    let row = row.ok_or(ReadError::NoNamespace(namespace.0))?;
+    Ok(NamespaceInfo::decode(&row)?)
+}

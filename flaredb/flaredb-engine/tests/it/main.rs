@@ -1,0 +1,8 @@
+//! The engine against real RocksDB folders: examples of each promise, and random commands against a model.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod model;
+mod promises;
+mod restart;
+mod store;

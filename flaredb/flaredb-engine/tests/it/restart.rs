@@ -1,0 +1,110 @@
+//! What a crash leaves, and what a snapshot carries.
+
+use bytes::Bytes;
+use flaredb_engine::{Applied, Entry, NamespaceId};
+use flaredb_proto::v1::{CreateNamespaceRequest, NamespaceMode, RestoreRecords, flare_request::Command};
+use tempfile::TempDir;
+
+use crate::store::{Store, commit, delete, encode, open, put};
+
+fn history() -> Vec<Vec<u8>> {
+    let create = CreateNamespaceRequest {
+        name: "n".to_owned(),
+        mode: NamespaceMode::Strong.into(),
+        ..Default::default()
+    };
+    [
+        Command::CreateNamespace(create),
+        put("a", "1", 0),
+        put("a", "2", 1),
+        commit(&[("a", 2)], &[("b", Some("x")), ("a", None)], "id"),
+        delete("b", 3),
+        put("c", "y", 0),
+    ]
+    .map(encode)
+    .to_vec()
+}
+
+fn replay(region: &flaredb_engine::Region, commands: &[Vec<u8>], from: u64) {
+    for (index, command) in (1..).zip(commands).skip(usize::try_from(from).unwrap()) {
+        let entry = Entry { index, command: Some(command) };
+        region.apply(&[entry], Applied { index, host: Bytes::new() }).unwrap();
+    }
+}
+
+#[test]
+fn entries_applied_again_after_any_crash_leave_the_same_state() {
+    let commands = history();
+    let whole = TempDir::new().unwrap();
+    let region = open(&whole);
+    replay(&region, &commands, 0);
+    let wanted = region.state_hash().unwrap();
+    for flushed in 0..=commands.len() {
+        let folder = TempDir::new().unwrap();
+        let region = open(&folder);
+        replay(&region, &commands[..flushed], 0);
+        region.flush().unwrap();
+        replay(&region, &commands, u64::try_from(flushed).unwrap());
+        // Without a log, what was not flushed is gone, as after a power cut.
+        drop(region);
+        let region = open(&folder);
+        assert!(region.flushed_index() >= u64::try_from(flushed).unwrap());
+        replay(&region, &commands, 0);
+        assert_eq!(region.state_hash().unwrap(), wanted, "flushed at {flushed}");
+    }
+}
+
+#[test]
+fn installed_snapshot_is_the_same_state_however_small_its_chunks_are() {
+    let mut source = Store::strong();
+    for number in 0..50 {
+        source.apply(put(&format!("key{number}"), &"v".repeat(number), 0));
+    }
+    let snapshot = source.region.snapshot().unwrap();
+    source.apply(put("later", "not in it", 0));
+    for bytes_max in [1, 100, 1 << 20] {
+        let mut target = Store::eventual();
+        target.create("to be replaced", NamespaceMode::Eventual, "");
+        let mut install = target.region.install().unwrap();
+        let mut cursor = Some(Vec::new());
+        while let Some(at) = cursor {
+            let chunk = snapshot.read(&at, bytes_max).unwrap();
+            install.write(&chunk.data).unwrap();
+            cursor = chunk.next;
+        }
+        install.finish(snapshot.applied().clone()).unwrap();
+        assert_eq!(target.region.applied(), *snapshot.applied());
+        assert_eq!(target.get("key49"), source.get("key49"));
+        assert_eq!(target.get("later"), None);
+        assert!(target.region.namespace("eventual").is_none());
+    }
+}
+
+#[test]
+fn crash_during_an_installation_leaves_an_empty_region() {
+    let source = Store::strong();
+    let chunk = source.region.snapshot().unwrap().read(&[], 1 << 20).unwrap();
+    let mut target = Store::strong();
+    target.apply(put("k", "v", 0));
+    let mut install = target.region.install().unwrap();
+    install.write(&chunk.data).unwrap();
+    drop(install);
+    let folder = target.folder;
+    drop(target.region);
+    let region = open(&folder);
+    assert_eq!((region.applied().index, region.namespaces().len()), (0, 0));
+    assert!(region.get(NamespaceId(1), b"k").is_err());
+}
+
+#[test]
+fn restored_rows_keep_versions_and_go_on_counting() {
+    let mut source = Store::strong();
+    source.apply(put("k", "v", 0));
+    source.apply(put("k", "w", 1));
+    let rows = source.region.snapshot().unwrap().read(&[], 1 << 20).unwrap().data;
+    let mut target = Store::new();
+    target.apply(Command::RestoreRecords(RestoreRecords { rows, last: true }));
+    assert_eq!(target.get("k"), Some(("w".to_owned(), 2)));
+    target.apply(put("k", "x", 2));
+    assert_eq!(target.get("k"), Some(("x".to_owned(), 3)));
+}

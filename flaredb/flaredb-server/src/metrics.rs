@@ -1,0 +1,105 @@
+//! What this server counts beside what the runtime and the Raft host count themselves.
+//!
+//! Sizes of namespaces are read from the engine at each scrape, so they are never older than the scrape.
+
+use std::fmt;
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
+    metrics::{
+        TypedMetric,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
+use tokio::time::Instant;
+
+use flaredb_engine::NamespaceInfo;
+
+/// Counters of one node; clones count together.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    proposals_in_flight: Gauge,
+    proposal_seconds: Histogram,
+    watchers: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            proposals_in_flight: Gauge::default(),
+            proposal_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
+            watchers: Gauge::default(),
+        }
+    }
+}
+
+/// Something that is counted while it lives.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    gauge: Gauge,
+    timed: Option<(Histogram, Instant)>,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.gauge.dec();
+        if let Some((seconds, since)) = &self.timed {
+            seconds.observe(since.elapsed().as_secs_f64());
+        }
+    }
+}
+
+impl Metrics {
+    /// Registers everything; the registry has the service's prefix already.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        registry.register("proposals_in_flight", "Writes under way", self.proposals_in_flight.clone());
+        registry.register("proposal_seconds", "From proposal to outcome", self.proposal_seconds.clone());
+        registry.register("watchers", "Watches that are open", self.watchers.clone());
+    }
+
+    /// Counts and times one proposal until the guard goes.
+    pub(crate) fn proposal(&self) -> Counted {
+        let timed = Some((self.proposal_seconds.clone(), Instant::now()));
+        count(&self.proposals_in_flight, timed)
+    }
+
+    /// Counts one open watch until the guard goes.
+    pub(crate) fn watcher(&self) -> Counted {
+        count(&self.watchers, None)
+    }
+}
+
+fn count(gauge: &Gauge, timed: Option<(Histogram, Instant)>) -> Counted {
+    gauge.inc();
+    Counted { gauge: gauge.clone(), timed }
+}
+
+/// Collects the sizes of a region's namespaces.
+#[derive(Debug)]
+pub(crate) struct NamespaceSizes(pub(crate) flaredb_engine::Region);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Label {
+    namespace: String,
+}
+
+impl Collector for NamespaceSizes {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let namespaces = self.0.namespaces();
+        let mut gauge = |name, help, value: fn(&NamespaceInfo) -> u64| {
+            let values = Family::<Label, Gauge>::default();
+            for namespace in &namespaces {
+                let label = Label { namespace: namespace.name.clone() };
+                values.get_or_create(&label).set(i64::try_from(value(namespace)).unwrap_or(i64::MAX));
+            }
+            values.encode(encoder.encode_descriptor(name, help, None, Family::<Label, Gauge>::TYPE)?)
+        };
+        gauge("namespace_keys", "Live records of a namespace", |namespace| namespace.keys)?;
+        gauge("namespace_bytes", "Bytes of a namespace's live keys and values", |namespace| namespace.bytes)?;
+        gauge("namespace_revision", "Last revision of a namespace", |namespace| namespace.revision)
+    }
+}

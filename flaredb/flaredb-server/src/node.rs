@@ -1,0 +1,147 @@
+//! One node of a FlareDB cluster: its data, its log, its regions. Opened here, served by [`crate::server`].
+//!
+//! Opening is strictly ordered: the data folder must be this node's before anything in it is read, and the engine
+//! and the log must be open before a peer can reach them. The first start of a cluster is no special mode: a region
+//! without a membership gets the configured one, the same on each node, and Raft settles the rest.
+
+use std::sync::Arc;
+
+use flaredb_engine::{Durability, Engine, Options, RegionId};
+use flaredb_raft::{Connector, FatalHook, Group, InitializeError, NodeConfig};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::Clock,
+    config::{Config, StorageConfig},
+    hub::Hub,
+    identity::{ClaimError, Identity},
+    metrics::Metrics,
+    region::{Admission, FIRST_REGION, Region, Regions},
+    state_machine::Replica,
+};
+
+/// One node.
+#[derive(Debug)]
+pub(crate) struct Node {
+    /// Who it is.
+    pub(crate) identity: Identity,
+    /// Where it is reached.
+    pub(crate) endpoint: String,
+    /// What it hosts.
+    pub(crate) regions: Regions,
+    /// Stamps writes.
+    pub(crate) clock: Clock,
+    /// Bounds the open watches.
+    pub(crate) watches: Admission,
+    /// Ends the open watches.
+    pub(crate) stop: CancellationToken,
+    /// The host of the regions' consensus.
+    pub(crate) raft: flaredb_raft::Node,
+    /// What it counts.
+    pub(crate) metrics: Metrics,
+    /// What the Raft host counts.
+    pub(crate) raft_metrics: flaredb_raft::Metrics,
+}
+
+/// Why a node could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data folder is not this node's.
+    #[error("the data folder cannot be used")]
+    Claim(#[from] ClaimError),
+    /// The state could not be opened.
+    #[error("the database in the data folder could not be opened")]
+    Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The log could not be opened.
+    #[error("the Raft log in the data folder could not be opened")]
+    Raft(#[from] flaredb_raft::OpenError),
+    /// The first membership could not be written.
+    #[error("the cluster could not be formed from cluster.initial_members")]
+    Initialize(#[from] InitializeError),
+}
+
+impl Node {
+    /// Opens the node's folder and starts its part in consensus.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing of another node's or cluster's data is touched.
+    pub(crate) async fn open(
+        config: &Config,
+        connector: Connector,
+        stop: CancellationToken,
+    ) -> Result<Self, OpenError> {
+        let identity = Identity { node_id: config.node.id, cluster: config.cluster.id.clone() };
+        identity.claim(&config.node.data_dir)?;
+        let engine = open_engine(config)?;
+        let raft_config = raft_config(config, connector);
+        let raft_metrics = raft_config.metrics.clone();
+        let raft = flaredb_raft::Node::open(raft_config).await?;
+        let metrics = Metrics::default();
+        let region = open_region(&engine, &raft, &config.storage, metrics.clone()).await?;
+        form_cluster(&region.group, config).await?;
+        Ok(Self {
+            identity,
+            endpoint: config.node.endpoint.clone(),
+            regions: Regions::new([Arc::new(region)]),
+            clock: Clock::default(),
+            watches: Admission::new("watches", config.storage.watches_max),
+            stop,
+            raft,
+            metrics,
+            raft_metrics,
+        })
+    }
+}
+
+fn open_engine(config: &Config) -> Result<Engine, OpenError> {
+    let options = Options {
+        durability: Durability::Flushed,
+        block_cache_bytes: config.storage.block_cache_bytes,
+    };
+    let opened = Engine::open(&config.node.data_dir.join("state"), options);
+    opened.map_err(|error| OpenError::Engine(Box::new(error)))
+}
+
+fn raft_config(config: &Config, connector: Connector) -> NodeConfig {
+    let folder = config.node.data_dir.join("raft");
+    NodeConfig {
+        connector,
+        timing: config.raft.timing(),
+        fatal: FatalHook::new(|_logged| stop_at_once()),
+        ..NodeConfig::new(&config.cluster.id, config.node.id, folder)
+    }
+}
+
+/// After a failed write or sync nobody knows what is on the disk: nothing may run on, not even a drain.
+#[expect(clippy::disallowed_methods, reason = "a drain would go on serving from a disk that has failed")]
+fn stop_at_once() {
+    std::process::exit(1)
+}
+
+async fn open_region(
+    engine: &Engine,
+    raft: &flaredb_raft::Node,
+    config: &StorageConfig,
+    metrics: Metrics,
+) -> Result<Region, OpenError> {
+    let state = engine.region(RegionId(FIRST_REGION)).map_err(|error| OpenError::Engine(Box::new(error)))?;
+    let hub = Arc::new(Hub::new());
+    let woken = Arc::clone(&hub);
+    state.set_listener(Box::new(move |changed| woken.wake(changed)));
+    let group = raft.region(FIRST_REGION, Arc::new(Replica(state.clone()))).await?;
+    let admission = Admission::new("writes", config.proposals_max);
+    Ok(Region { id: FIRST_REGION, state, group, hub, admission, metrics })
+}
+
+/// Gives a region without a membership the configured one.
+async fn form_cluster(group: &Group, config: &Config) -> Result<(), OpenError> {
+    let members = &config.cluster.initial_members;
+    if members.is_empty() {
+        return Ok(());
+    }
+    let members = members.iter().map(|member| (member.id, member.endpoint.clone()));
+    match group.initialize(members).await {
+        Ok(()) | Err(InitializeError::AlreadyInitialized) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

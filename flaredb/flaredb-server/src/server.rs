@@ -1,0 +1,109 @@
+//! The server process: opens the node, puts its services behind the runtime's gates, and starts what runs beside.
+//!
+//! Nothing is served before the node is open, and readiness is not claimed before a linearizable read has worked.
+
+use std::sync::Arc;
+
+use flaredb_proto::v1::{
+    cluster_server::ClusterServer, kv_cas_server::KvCasServer, kv_raw_server::KvRawServer,
+    maintenance_server::MaintenanceServer, namespaces_server::NamespacesServer,
+};
+use flaredb_raft::Connector;
+use photon_runtime::{
+    Action, ConfigError, Context, GrpcServer, Resource, Service, StartError, Started, authorize, principal,
+};
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    Request, Status,
+    service::interceptor::InterceptedService,
+    transport::{Certificate, ClientTlsConfig, Endpoint, Identity},
+};
+
+use crate::{
+    config::Config,
+    contact, leader,
+    metrics::NamespaceSizes,
+    node::Node,
+    service::Api,
+};
+
+/// Streams have no deadline of their own: a watch lasts, a snapshot takes as long as it is large, and peers talk on.
+/// A new member may take as long as its snapshot; that RPC has a bound of its own.
+const STREAMS: &[&str] = &[
+    "/photon.flaredb.v1.KvCas/Watch",
+    "/photon.flaredb.v1.Maintenance/SaveSnapshot",
+    "/photon.flaredb.v1.Maintenance/RestoreSnapshot",
+    "/photon.flaredb.v1.Cluster/AddMember",
+    "/photon.raft.v1.RaftTransport/Append",
+    "/photon.raft.v1.RaftTransport/InstallSnapshot",
+];
+
+/// The FlareDB server.
+#[derive(Debug)]
+pub struct FlareDb;
+
+impl Service for FlareDb {
+    const NAME: &'static str = "flaredb";
+    type Config = Config;
+
+    fn validate(config: &Config) -> Result<(), ConfigError> {
+        config.check()
+    }
+
+    async fn start(config: Config, context: Context) -> Result<Started, StartError> {
+        let storage = context.health.condition("storage");
+        storage.not_ready("the data folder is being opened");
+        let node = Node::open(&config, connector(&context), context.shutdown.draining()).await?;
+        let node = Arc::new(node);
+        storage.ok();
+        register(&node, &context);
+        run_beside(&node, &config, &context);
+        todo!()
+    }
+}
+
+/// Reaches peers with this node's own certificate.
+fn connector(context: &Context) -> Connector {
+    let Some(tls) = &context.tls else { return Connector::plain() };
+    let tls = ClientTlsConfig::new()
+        .ca_certificate(Certificate::from_pem(tls.ca_pem()))
+        .identity(Identity::from_pem(tls.cert_pem(), tls.key_pem()));
+    Connector::new(move |endpoint| {
+        let endpoint = Endpoint::from_shared(endpoint.to_owned())?;
+        match endpoint.uri().scheme_str() {
+            Some("https") => endpoint.tls_config(tls.clone()),
+            _ => Ok(endpoint),
+        }
+    })
+}
+
+fn register(node: &Node, context: &Context) {
+    context.metrics.register(|registry| {
+        node.metrics.register(registry);
+        node.raft_metrics.register(registry);
+        for region in node.regions.iter() {
+            registry.register_collector(Box::new(NamespaceSizes(region.state.clone())));
+        }
+    });
+}
+
+/// Starts what goes on beside the requests, and what ends the node after them.
+fn run_beside(node: &Arc<Node>, config: &Config, context: &Context) {
+    for region in node.regions.iter() {
+        let stop = context.tasks.shutdown();
+        let contact = contact::keep(Arc::clone(region), context.health.condition("raft"));
+        context.tasks.spawn_critical("raft contact", until(stop.clone(), contact));
+        let forget = leader::forget(Arc::clone(region), config.storage.clone());
+        context.tasks.spawn_critical("history", until(stop, forget));
+    }
+}
+
+async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
+    stop.run_until_cancelled_owned(work).await;
+}
+
+/// Lets in the nodes of this cluster, and nobody else.
+fn peers_only(request: Request<()>) -> Result<Request<()>, Status> {
+    authorize(principal(&request)?, Action::Peer, &Resource::Cluster)?;
+    Ok(request)
+}

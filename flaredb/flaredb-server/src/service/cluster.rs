@@ -1,0 +1,180 @@
+//! `Cluster`: what this node is and sees, and who belongs to the cluster.
+//!
+//! Status answers from what this node knows, also alone; a change of membership goes through the leader.
+
+use std::time::Duration;
+
+use flaredb_proto::v1::{
+    AddMemberRequest, ListMembersRequest, Member, MembersResponse, PromoteMemberRequest, RegionStatus,
+    RemoveMemberRequest, StatusRequest, StatusResponse, TransferLeaderRequest, TransferLeaderResponse,
+    cluster_server::Cluster,
+};
+use flaredb_raft::{ChangeError, GroupStatus, MemberStatus, Role};
+use photon_runtime::Action;
+use tonic::{Request, Response, Status};
+
+use tokio::time::{Instant, interval};
+
+use super::Api;
+use crate::{config, region::Region, status::Refusal};
+
+/// How long a new node may take to catch up, a whole snapshot included.
+const CATCH_UP_PATIENCE: Duration = Duration::from_secs(600);
+
+/// How long a learner that should have caught up already may take.
+const PROMOTE_PATIENCE: Duration = Duration::from_secs(5);
+
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+#[tonic::async_trait]
+impl Cluster for Api {
+    async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        self.allow_cluster(&request, Action::Read)?;
+        Ok(Response::new(StatusResponse {
+            node_id: self.identity.node_id,
+            endpoint: self.endpoint.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            cluster_id: self.identity.cluster.clone(),
+            regions: self.regions.iter().map(|region| region_status(region)).collect(),
+        }))
+    }
+
+    async fn add_member(
+        &self,
+        request: Request<AddMemberRequest>,
+    ) -> Result<Response<MembersResponse>, Status> {
+        let region = self.allow_cluster(&request, Action::Admin)?;
+        let request = request.into_inner();
+        check_member(&request)?;
+        region.group.add_learner(request.node_id, request.endpoint).await.map_err(change_failed)?;
+        if !request.learner {
+            promote(region, request.node_id, CATCH_UP_PATIENCE).await?;
+        }
+        Ok(Response::new(members(region)))
+    }
+
+    async fn promote_member(
+        &self,
+        request: Request<PromoteMemberRequest>,
+    ) -> Result<Response<MembersResponse>, Status> {
+        let region = self.allow_cluster(&request, Action::Admin)?;
+        promote(region, request.get_ref().node_id, PROMOTE_PATIENCE).await?;
+        Ok(Response::new(members(region)))
+    }
+
+    async fn remove_member(
+        &self,
+        request: Request<RemoveMemberRequest>,
+    ) -> Result<Response<MembersResponse>, Status> {
+        let region = self.allow_cluster(&request, Action::Admin)?;
+        region.group.remove(request.get_ref().node_id).await.map_err(change_failed)?;
+        Ok(Response::new(members(region)))
+    }
+
+    async fn list_members(
+        &self,
+        request: Request<ListMembersRequest>,
+    ) -> Result<Response<MembersResponse>, Status> {
+        let region = self.allow_cluster(&request, Action::Read)?;
+        Ok(Response::new(members(region)))
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<TransferLeaderRequest>,
+    ) -> Result<Response<TransferLeaderResponse>, Status> {
+        let region = self.allow_cluster(&request, Action::Admin)?;
+        let wanted = request.get_ref().node_id;
+        let target = (wanted > 0).then_some(wanted);
+        let leader_id = region.group.transfer_leader(target).await.map_err(change_failed)?;
+        Ok(Response::new(TransferLeaderResponse { leader_id }))
+    }
+}
+
+/// Gives a learner a vote once it holds what the log held when this began. That also proves that it is alive: a
+/// dead voter more can cost the cluster its quorum.
+async fn promote(region: &Region, id: u64, patience: Duration) -> Result<(), Refusal> {
+    let goal = region.group.status().last_log_index;
+    let deadline = Instant::now() + patience;
+    let mut look = interval(LOOK_EVERY);
+    loop {
+        look.tick().await;
+        let status = region.group.status();
+        if status.role != Role::Leader {
+            let (id, endpoint) = (status.leader, status.leader_endpoint);
+            return Err(change_failed(ChangeError::NotLeader { id, endpoint }));
+        }
+        let member = status.members.iter().find(|member| member.id == id).ok_or(Refusal::NoMember(id))?;
+        if member.matched_index.is_some_and(|matched| matched >= goal) {
+            return region.group.promote(id).await.map_err(change_failed);
+        }
+        if Instant::now() >= deadline {
+            return Err(behind(member, goal));
+        }
+    }
+}
+
+fn behind(member: &MemberStatus, goal: u64) -> Refusal {
+    let MemberStatus { id, endpoint, matched_index, .. } = member;
+    let matched = matched_index.unwrap_or_default();
+    Refusal::NotNow(format!(
+        "node {id} holds {matched} of {goal} log entries and has no vote yet; see that it runs and is reached at \
+         {endpoint}, then: flaredb member promote {id}"
+    ))
+}
+
+fn check_member(request: &AddMemberRequest) -> Result<(), Refusal> {
+    if request.node_id == 0 {
+        return Err(Refusal::invalid("node_id", "0", "the new node's id, from 1"));
+    }
+    if !config::is_dialable(&request.endpoint) {
+        let found = format!("{:?}", request.endpoint);
+        return Err(Refusal::invalid("endpoint", found, config::DIALABLE));
+    }
+    Ok(())
+}
+
+fn members(region: &Region) -> MembersResponse {
+    MembersResponse { members: member_list(&region.group.status()) }
+}
+
+fn member_list(status: &GroupStatus) -> Vec<Member> {
+    let members = status.members.iter();
+    members
+        .map(|member| Member {
+            node_id: member.id,
+            endpoint: member.endpoint.clone(),
+            voter: member.voter,
+            leader: status.leader == Some(member.id),
+            matched_index: member.matched_index,
+        })
+        .collect()
+}
+
+fn region_status(region: &Region) -> RegionStatus {
+    let status = region.group.status();
+    RegionStatus {
+        region_id: region.id,
+        role: status.role.to_string(),
+        term: status.term,
+        leader_id: status.leader.unwrap_or_default(),
+        last_log_index: status.last_log_index,
+        committed_index: status.committed_index,
+        applied_index: status.applied_index,
+        flushed_index: status.flushed_index,
+        purged_index: status.purged_index,
+        quorum_acked_ms: status.quorum_acked_ms,
+        members: member_list(&status),
+    }
+}
+
+fn change_failed(error: ChangeError) -> Refusal {
+    match error {
+        ChangeError::NotLeader { id, endpoint } => {
+            Refusal::NotLeader { id: id.unwrap_or_default(), endpoint: endpoint.unwrap_or_default() }
+        }
+        ChangeError::UnknownMember { id } => Refusal::NoMember(id),
+        ChangeError::Lagging { .. } | ChangeError::Refused { .. } => Refusal::NotNow(error.to_string()),
+        ChangeError::Indeterminate | ChangeError::Stopped => Refusal::Indeterminate,
+    }
+}

@@ -1,0 +1,141 @@
+//! What the data plane serves right now, for those who ask: conditions of zones, readiness, metrics, and changes
+//! that wait until they are served.
+//!
+//! The feed writes it after it has published a catalog, never before: what is told here can be dug.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use metadata_store::Version;
+use tokio::{sync::watch, time::timeout};
+
+/// How the served zones stand to the metadata store.
+#[derive(Debug, Clone)]
+pub(crate) struct Served(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    applied: watch::Sender<Version>,
+    zones: Mutex<HashMap<String, ZoneStatus>>,
+    contact: Mutex<Contact>,
+}
+
+/// What is served of one zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ZoneStatus {
+    /// Serial that is answered.
+    pub(crate) serial: u32,
+    /// Version of the zone's record that is answered.
+    pub(crate) version: Version,
+    /// What could not be served, and why.
+    pub(crate) problem: Option<String>,
+    /// Name servers inside the zone that have no address there.
+    pub(crate) lame: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Contact {
+    /// When the served zones were last known to be those of the store; for zones from a checkpoint, when it was
+    /// written. `None`: nothing is served.
+    fresh: Option<Instant>,
+    /// Why the store cannot be followed.
+    error: Option<String>,
+}
+
+/// How fresh the served zones are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Freshness {
+    /// Time since they were known to be the store's; `None`: never.
+    pub(crate) stale: Option<Duration>,
+    /// Why they are not renewed.
+    pub(crate) error: Option<String>,
+}
+
+impl Served {
+    pub(crate) fn new() -> Served {
+        let contact = Contact { fresh: None, error: None };
+        Served(Arc::new(Inner {
+            applied: watch::Sender::new(Version(0)),
+            zones: Mutex::default(),
+            contact: Mutex::new(contact),
+        }))
+    }
+
+    /// Waits until `version` is served, at most for `limit`; whether it is.
+    pub(crate) async fn wait_for(&self, version: Version, limit: Duration) -> bool {
+        let mut applied = self.0.applied.subscribe();
+        let reached = applied.wait_for(|applied| applied.0 >= version.0);
+        matches!(timeout(limit, reached).await, Ok(Ok(_)))
+    }
+
+    /// The status of one zone by its key.
+    pub(crate) fn zone(&self, key: &str) -> Option<ZoneStatus> {
+        lock(&self.0.zones).get(key).cloned()
+    }
+
+    /// Notes what is served of zones: `None` is not any more.
+    pub(crate) fn note_zones(&self, changed: impl IntoIterator<Item = (String, Option<ZoneStatus>)>) {
+        let mut zones = lock(&self.0.zones);
+        for (key, status) in changed {
+            match status {
+                Some(status) => zones.insert(key, status),
+                None => zones.remove(&key),
+            };
+        }
+    }
+
+    /// Forgets all zones: a new list follows.
+    pub(crate) fn forget_zones(&self) {
+        lock(&self.0.zones).clear();
+    }
+
+    /// Notes that everything up to `version` is served, and that the store was heard of now.
+    pub(crate) fn note_applied(&self, version: Version) {
+        self.note_contact();
+        self.0.applied.send_if_modified(|applied| {
+            let newer = version.0 > applied.0;
+            *applied = Version(version.0.max(applied.0));
+            newer
+        });
+    }
+
+    /// Notes that the store was heard of and has nothing newer.
+    pub(crate) fn note_contact(&self) {
+        *lock(&self.0.contact) = Contact { fresh: Some(Instant::now()), error: None };
+    }
+
+    /// Notes that zones of this age are served from a checkpoint.
+    pub(crate) fn note_checkpoint(&self, version: Version, age: Duration) {
+        self.0.applied.send_replace(version);
+        lock(&self.0.contact).fresh = Instant::now().checked_sub(age);
+    }
+
+    /// Notes why the store cannot be followed.
+    pub(crate) fn note_error(&self, error: String) {
+        lock(&self.0.contact).error = Some(error);
+    }
+
+    /// How fresh the served zones are.
+    pub(crate) fn freshness(&self) -> Freshness {
+        let contact = lock(&self.0.contact);
+        Freshness { stale: contact.fresh.map(|fresh| fresh.elapsed()), error: contact.error.clone() }
+    }
+
+    /// Zones that are served.
+    pub(crate) fn zone_count(&self) -> usize {
+        lock(&self.0.zones).len()
+    }
+
+    /// The revision that is served.
+    pub(crate) fn applied(&self) -> Version {
+        *self.0.applied.borrow()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Every change under these locks is one assignment, so a panic elsewhere left nothing half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

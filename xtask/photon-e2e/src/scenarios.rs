@@ -1,0 +1,121 @@
+//! The scenarios: each starts a cloud of its own, says in its name what must hold, and fails when it does not.
+
+mod conformance;
+mod differential;
+mod edits;
+mod kills;
+mod prefixes;
+mod refusals;
+mod syscalls;
+
+use std::{path::PathBuf, pin::Pin, process::ExitCode, time::Instant};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+
+use crate::cloud::Backend;
+
+/// Which scenarios to run, and with what.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Options {
+    /// Makes the same choices again; by default a new one, which is printed.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Only scenarios whose name contains this.
+    #[arg(long, default_value = "")]
+    filter: String,
+    /// Only with this metadata backend; by default with each that the scenario knows.
+    #[arg(long, value_enum)]
+    backend: Option<Backend>,
+    /// Keep the folders of the clouds, also of scenarios that passed.
+    #[arg(long)]
+    keep: bool,
+}
+
+/// What a scenario is given.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    /// Seed of every choice that the scenario makes.
+    pub(crate) seed: u64,
+    /// A folder of its own.
+    pub(crate) folder: PathBuf,
+}
+
+type Outcome = Pin<Box<dyn Future<Output = Result<()>>>>;
+
+struct Scenario {
+    name: &'static str,
+    backend: Backend,
+    start: fn(Run) -> Outcome,
+}
+
+macro_rules! scenarios {
+    ($($backend:ident $module:ident :: $name:ident),+ $(,)?) => {
+        [$(Scenario {
+            name: stringify!($name),
+            backend: Backend::$backend,
+            start: |run| Box::pin($module::$name(run)),
+        }),+]
+    };
+}
+
+fn all() -> impl Iterator<Item = Scenario> {
+    scenarios![
+        Flaredb edits::every_change_is_answered_within_100_ms_of_the_command,
+        Flaredb kills::acknowledged_writes_survive_kills_of_the_leader_and_of_all_nodes,
+        Embedded conformance::embedded_backend_passes_the_conformance_suite,
+        Flaredb conformance::flaredb_with_one_node_passes_the_conformance_suite,
+        Flaredb conformance::flaredb_with_three_nodes_passes_the_conformance_suite,
+        Flaredb prefixes::each_service_owns_its_namespace_and_nothing_else,
+        Embedded prefixes::flashdns_serves_from_the_embedded_backend,
+        Flaredb prefixes::flashdns_serves_from_the_flaredb_backend,
+        Flaredb syscalls::no_write_is_acknowledged_before_a_quorum_has_synced_it,
+        Flaredb syscalls::one_sync_serves_many_writers,
+        Embedded differential::answers_agree_with_nsd_and_knot_where_those_agree,
+        Flaredb refusals::wrong_calls_are_refused_with_one_clear_message,
+        Flaredb refusals::processes_that_cannot_start_say_why,
+    ]
+    .into_iter()
+}
+
+/// Runs the chosen scenarios one after the other; fails if any did.
+///
+/// # Errors
+/// When the folder for their data cannot be made.
+#[expect(clippy::print_stdout, reason = "the report is this command's result")]
+pub(crate) async fn run(options: Options) -> Result<ExitCode> {
+    let seed = options.seed.unwrap_or_else(rand::random);
+    println!("seed {seed} (repeat with: cargo xtask e2e --seed {seed})");
+    let root = tempfile::Builder::new().prefix("photon-e2e-").tempdir()?;
+    let (mut passed, mut failed) = (0, 0);
+    let chosen = all().filter(|scenario| {
+        scenario.name.contains(&options.filter)
+            && options.backend.is_none_or(|backend| backend == scenario.backend)
+    });
+    for scenario in chosen {
+        println!("     … {}", scenario.name);
+        let folder = root.path().join(scenario.name);
+        std::fs::create_dir(&folder).context("the folder of the scenario cannot be made")?;
+        let started = Instant::now();
+        let outcome = (scenario.start)(Run { seed, folder: folder.clone() }).await;
+        let seconds = started.elapsed().as_secs_f64();
+        match outcome {
+            Ok(()) => {
+                passed += 1;
+                println!("PASS {} ({seconds:.1} s)", scenario.name);
+                if !options.keep {
+                    std::fs::remove_dir_all(&folder)?;
+                }
+            }
+            Err(error) => {
+                failed += 1;
+                println!("FAIL {} ({seconds:.1} s, seed {seed}): {error:#}", scenario.name);
+            }
+        }
+    }
+    if failed > 0 || options.keep {
+        println!("data and logs are kept in {}", root.keep().display());
+    }
+    println!("{passed} passed, {failed} failed");
+    Ok(if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

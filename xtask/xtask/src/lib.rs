@@ -1,0 +1,5 @@
+//! What `cargo xtask` shares with `photon-e2e`: the layout of a cloud on one machine.
+//!
+//! The commands themselves are the binary's modules.
+
+pub mod layout;
