@@ -1,0 +1,109 @@
+//! `[metadata]`: which backend keeps a service's records, and where it is.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// The `[metadata]` section of a service's configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetadataConfig {
+    /// What keeps the records.
+    pub backend: Backend,
+    /// Folder of the embedded backend.
+    pub data_dir: Option<PathBuf>,
+    /// Nodes of the flaredb backend, e.g. `https://db1:7401`; any one that is up is enough.
+    pub endpoints: Vec<String>,
+    /// How long one operation may take.
+    pub timeout_ms: u64,
+    /// Create the namespace where it is not there yet.
+    pub create_namespace: bool,
+}
+
+/// What keeps the records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// FlareDB's engine in the process: one machine, no database to run.
+    Embedded,
+    /// A FlareDB cluster.
+    Flaredb,
+}
+
+impl Default for MetadataConfig {
+    fn default() -> MetadataConfig {
+        MetadataConfig {
+            backend: Backend::Embedded,
+            data_dir: None,
+            endpoints: Vec::new(),
+            timeout_ms: 10_000,
+            create_namespace: true,
+        }
+    }
+}
+
+/// A value of `[metadata]` that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("metadata.{field}: {found} is not accepted; accepted: {accepted}")]
+pub struct ConfigIssue {
+    /// The key in `[metadata]`.
+    pub field: &'static str,
+    /// What it held.
+    pub found: String,
+    /// What it may hold.
+    pub accepted: String,
+}
+
+impl MetadataConfig {
+    /// Refuses what no backend could be opened with.
+    ///
+    /// # Errors
+    /// The first value that cannot be used.
+    pub fn validate(&self) -> Result<(), ConfigIssue> {
+        let issue = |field, found: &str, accepted: &str| {
+            Err(ConfigIssue { field, found: found.to_owned(), accepted: accepted.to_owned() })
+        };
+        match self.backend {
+            Backend::Embedded if self.data_dir.is_none() => issue("data_dir", "nothing", "a folder"),
+            Backend::Embedded if !self.endpoints.is_empty() => {
+                issue("endpoints", &format!("{:?}", self.endpoints), "none with backend = \"embedded\"")
+            }
+            Backend::Flaredb if self.endpoints.is_empty() => {
+                issue("endpoints", "none", "at least one, e.g. https://db1:7401")
+            }
+            Backend::Flaredb if self.data_dir.is_some() => {
+                issue("data_dir", "a folder", "nothing with backend = \"flaredb\"")
+            }
+            _ if !(100..=300_000).contains(&self.timeout_ms) => {
+                issue("timeout_ms", &self.timeout_ms.to_string(), "100 to 300000")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<MetadataConfig, serde_json::Error> {
+        serde_json::from_str(json)
+    }
+
+    #[test]
+    fn backend_that_is_not_there_yet_is_refused_with_those_that_are() {
+        let message = parse(r#"{"backend":"chainfire"}"#).unwrap_err().to_string();
+        assert!(message.contains("chainfire") && message.contains("`embedded` or `flaredb`"), "{message}");
+    }
+
+    #[test]
+    fn each_backend_needs_its_own_place_and_no_other() {
+        let message = |json| parse(json).unwrap().validate().unwrap_err().to_string();
+        assert_eq!(message("{}"), "metadata.data_dir: nothing is not accepted; accepted: a folder");
+        assert!(message(r#"{"backend":"flaredb"}"#).starts_with("metadata.endpoints: none"));
+        assert!(
+            message(r#"{"data_dir":"/x","endpoints":["http://a"]}"#).starts_with("metadata.endpoints: [")
+        );
+        parse(r#"{"backend":"flaredb","endpoints":["https://a:1"]}"#).unwrap().validate().unwrap();
+    }
+}
