@@ -113,8 +113,18 @@ impl Layout {
         for (service, node) in self.identities() {
             if !self.certificate(&service, &node).0.exists() {
                 commands.push(words(&[
-                    "pki", "issue", "--dir", &pki, "--service", &service, "--node", &node, "--address", "127.0.0.1",
-                    "--address", "localhost",
+                    "pki",
+                    "issue",
+                    "--dir",
+                    &pki,
+                    "--service",
+                    &service,
+                    "--node",
+                    &node,
+                    "--address",
+                    "127.0.0.1",
+                    "--address",
+                    "localhost",
                 ]));
             }
         }
@@ -209,7 +219,9 @@ impl Layout {
         let members: String = self
             .databases
             .iter()
-            .map(|member| format!("    {{ id = {}, endpoint = \"{}\" }},\n", member.id, endpoint(member.port)))
+            .map(|member| {
+                format!("    {{ id = {}, endpoint = \"{}\" }},\n", member.id, endpoint(member.port))
+            })
             .collect();
         format!(
             "{}\n[node]\nid = {id}\nendpoint = \"{}\"\ndata_dir = {}\n\n\
@@ -225,7 +237,8 @@ impl Layout {
         let metadata = if self.databases.is_empty() {
             format!("backend = \"embedded\"\ndata_dir = {}\n", quoted(&self.folder.join("flashdns-metadata")))
         } else {
-            let endpoints: Vec<_> = self.database_endpoints().iter().map(|url| format!("\"{url}\"")).collect();
+            let endpoints: Vec<_> =
+                self.database_endpoints().iter().map(|url| format!("\"{url}\"")).collect();
             format!("backend = \"flaredb\"\nendpoints = [{}]\n", endpoints.join(", "))
         };
         format!(
