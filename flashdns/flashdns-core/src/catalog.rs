@@ -102,7 +102,8 @@ impl Catalog {
     pub(crate) fn find(&self, name: &Labels, depth: usize) -> Option<&Zone> {
         (0..=depth).rev().filter(|&depth| self.depths & bit(depth) != 0).find_map(|depth| {
             let lower = name.suffix(depth);
-            let listed = self.zones.find(name.hash_at(depth), |listed| listed.zone.apex().is_called(lower))?;
+            let listed =
+                self.zones.find(name.hash_at(depth), |listed| listed.zone.apex().is_called(lower))?;
             Some(&*listed.zone)
         })
     }

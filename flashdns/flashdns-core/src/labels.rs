@@ -124,7 +124,8 @@ impl Labels {
 
     /// Whether this is the same name.
     pub(crate) fn is(&self, other: &Labels) -> bool {
-        self.hash_at(self.depth) == other.hash_at(other.depth) && self.suffix(self.depth) == other.suffix(other.depth)
+        self.hash_at(self.depth) == other.hash_at(other.depth)
+            && self.suffix(self.depth) == other.suffix(other.depth)
     }
 
     /// Whether this is at or below the ancestor of `other` at `depth`.

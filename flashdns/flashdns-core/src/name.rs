@@ -11,11 +11,11 @@ use std::{
 };
 
 /// Octets of a label (RFC 1035 §2.3.4).
-pub const LABEL_BYTES_MAX: usize = 63;
+pub(crate) const LABEL_BYTES_MAX: usize = 63;
 /// Octets of a name in wire form, the root's zero included (RFC 1035 §2.3.4).
-pub const NAME_BYTES_MAX: usize = 255;
+pub(crate) const NAME_BYTES_MAX: usize = 255;
 /// Labels of a name without the root: each takes two octets at least.
-pub const LABELS_MAX: usize = 127;
+pub(crate) const LABELS_MAX: usize = 127;
 
 /// An absolute domain name.
 #[derive(Clone)]
@@ -171,7 +171,8 @@ impl Name {
     /// Whether this is `other` or below it.
     pub fn is_within(&self, other: &Name) -> bool {
         let Some(extra) = self.0.len().checked_sub(other.0.len()) else { return false };
-        let boundary = std::iter::successors(Some(&self.0[..]), |rest| split_first(rest).map(|(_, rest)| rest));
+        let boundary =
+            std::iter::successors(Some(&self.0[..]), |rest| split_first(rest).map(|(_, rest)| rest));
         self.0[extra..].eq_ignore_ascii_case(&other.0)
             && boundary.take_while(|rest| rest.len() >= other.0.len()).any(|rest| rest.len() == other.0.len())
     }

@@ -69,3 +69,15 @@ fn fits(shape: Shape, data: &[u8]) -> bool {
     }
     rest.len() == shape.tail
 }
+
+/// What equal data has in common: names in lower case (RFC 4034 §6.2).
+pub(crate) fn canonical(rtype: u16, data: &[u8]) -> Box<[u8]> {
+    let mut data: Box<[u8]> = data.into();
+    let Some(shape) = Shape::of(rtype) else { return data };
+    let end = data.len().saturating_sub(shape.tail);
+    // Length octets are at most 63, below 'A'.
+    if let Some(names) = data.get_mut(shape.head..end) {
+        names.make_ascii_lowercase();
+    }
+    data
+}

@@ -259,11 +259,6 @@ impl Zone {
         self.nodes().flat_map(|node| node.all_sets().map(move |(rtype, blob)| unpack(node, rtype, blob)))
     }
 
-    /// The record sets of each name, in no particular order of names.
-    pub(crate) fn names(&self) -> impl Iterator<Item = Node<'_>> {
-        self.nodes()
-    }
-
     fn nodes(&self) -> impl Iterator<Item = Node<'_>> {
         let hidden = |node: &Node<'_>| self.overlay.len() > 0 && self.is_overlaid(*node);
         let old = self.base.nodes().filter(move |node| !hidden(node));

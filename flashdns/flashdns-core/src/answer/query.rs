@@ -75,8 +75,9 @@ impl Query {
         if header.opcode != 0 {
             return Err(fault(Rcode::NOT_IMPLEMENTED, question_end));
         }
-        let mut query = question.ok_or(fault(Rcode::FORMAT_ERROR, None))?;
-        query.edns = edns(message, &query, header).map_err(|_| fault(Rcode::FORMAT_ERROR, question_end))?;
+        let mut query = question.ok_or_else(|| fault(Rcode::FORMAT_ERROR, None))?;
+        query.edns =
+            edns(message, &query, header).map_err(|_broken| fault(Rcode::FORMAT_ERROR, question_end))?;
         Ok(query)
     }
 

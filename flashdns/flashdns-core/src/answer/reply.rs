@@ -101,7 +101,13 @@ impl<'a> Reply<'a> {
     }
 
     /// Appends a record set whose owner is the ancestor of `name` at `depth`; returns where it begins.
-    pub(crate) fn put(&mut self, section: Section, name: &Labels, depth: usize, set: Blob<'_>) -> Result<usize, Full> {
+    pub(crate) fn put(
+        &mut self,
+        section: Section,
+        name: &Labels,
+        depth: usize,
+        set: Blob<'_>,
+    ) -> Result<usize, Full> {
         let place = name.place(depth);
         if usize::from(place) >= POINTER_END {
             return self.put_unpointed(section, name.suffix(depth), set);

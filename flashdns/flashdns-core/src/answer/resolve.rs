@@ -73,7 +73,9 @@ impl Visited {
 
     fn has(&self, name: &Labels, message: &[u8]) -> bool {
         let places = self.places.iter().take(self.length);
-        places.filter_map(|&place| Labels::read(message, usize::from(place), true)).any(|(other, _)| other.is(name))
+        places
+            .filter_map(|&place| Labels::read(message, usize::from(place), true))
+            .any(|(other, _)| other.is(name))
     }
 }
 

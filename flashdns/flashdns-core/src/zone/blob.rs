@@ -195,7 +195,8 @@ impl Iterator for DataRanges<'_> {
 /// The ancestor of `name` at `depth`, which counts from the root.
 fn ancestor(name: &[u8], depth: usize) -> &[u8] {
     let mut rest = name;
-    let labels = std::iter::successors(Some(name), |rest| split_first(rest).map(|(_, rest)| rest)).count() - 1;
+    let labels =
+        std::iter::successors(Some(name), |rest| split_first(rest).map(|(_, rest)| rest)).count() - 1;
     for _ in depth..labels {
         rest = split_first(rest).map_or(rest, |(_, rest)| rest);
     }
@@ -204,7 +205,8 @@ fn ancestor(name: &[u8], depth: usize) -> &[u8] {
 
 /// Builds the records of `set` for a node called `owner`, which is the set's owner but for case.
 pub(crate) fn encode(set: &RrSet, owner: &[u8], ttl: u32) -> Result<Vec<u8>, ZoneError> {
-    let mut builder = Builder { records: Vec::new(), fixups: Vec::new(), owner: Vec::new(), earlier: Vec::new() };
+    let mut builder =
+        Builder { records: Vec::new(), fixups: Vec::new(), owner: Vec::new(), earlier: Vec::new() };
     builder.know_owner(owner);
     for data in &set.data {
         builder.record(set, ttl, data)?;

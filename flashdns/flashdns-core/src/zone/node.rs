@@ -6,10 +6,7 @@
 //! as [`Blob`]s. Integers little-endian. A name without sets that has names below it (an empty non-terminal, RFC
 //! 4592 §2.2.2) is a node as well.
 
-use crate::{
-    rtype,
-    zone::blob::Blob,
-};
+use crate::{rtype, zone::blob::Blob};
 
 const HEAD: usize = 12;
 const ENTRY: usize = 8;
