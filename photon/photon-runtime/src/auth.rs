@@ -40,7 +40,9 @@ pub(crate) enum Peer {
 /// Why a caller is not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unauthenticated {
-    #[error("no credentials: send `authorization: Bearer <token>`, or connect with a certificate of this cluster")]
+    #[error(
+        "no credentials: send `authorization: Bearer <token>`, or connect with a certificate of this cluster"
+    )]
     Nothing,
     #[error("the authorization header is not `Bearer <token>`")]
     Scheme,
@@ -70,7 +72,11 @@ impl Authenticator {
     }
 
     /// Who sent a request with these headers over a connection of this peer.
-    pub(crate) fn authenticate(&self, headers: &HeaderMap, peer: &Peer) -> Result<Arc<Principal>, Unauthenticated> {
+    pub(crate) fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        peer: &Peer,
+    ) -> Result<Arc<Principal>, Unauthenticated> {
         let mut credentials = headers.get_all(AUTHORIZATION).iter();
         match (credentials.next(), credentials.next()) {
             (Some(credential), None) => {
@@ -114,7 +120,8 @@ mod tests {
     }
 
     fn authenticator(token: &Token) -> Authenticator {
-        let tokens = format!("[[token]]\nname = \"ada\"\nsha256 = \"{}\"\nrole = \"admin\"\n", token.sha256_hex());
+        let tokens =
+            format!("[[token]]\nname = \"ada\"\nsha256 = \"{}\"\nrole = \"admin\"\n", token.sha256_hex());
         Authenticator { cluster: "photon".to_owned(), tokens: tokens.parse().unwrap() }
     }
 
@@ -133,7 +140,11 @@ mod tests {
         for (credentials, peer, expected) in [
             (vec![good.as_str()], Peer::Anonymous, Ok(operator())),
             (vec![good.as_str()], service(), Ok(operator())),
-            (vec![], service(), Ok(Principal::Service { service: "flashdns".to_owned(), node: "1".to_owned() })),
+            (
+                vec![],
+                service(),
+                Ok(Principal::Service { service: "flashdns".to_owned(), node: "1".to_owned() }),
+            ),
             (vec![], Peer::Anonymous, Err(Unauthenticated::Nothing)),
             (vec![], unknown, Err(Unauthenticated::Certificate(IdentityError::UriNames(0)))),
             (vec![wrong.as_str()], Peer::Anonymous, Err(Unauthenticated::Token)),
@@ -143,7 +154,11 @@ mod tests {
             (vec![good.as_str(), good.as_str()], Peer::Anonymous, Err(Unauthenticated::Scheme)),
         ] {
             let found = authenticator.authenticate(&headers(&credentials), &peer);
-            assert_eq!(found.map(|principal| principal.as_ref().clone()), expected, "{credentials:?} {peer:?}");
+            assert_eq!(
+                found.map(|principal| principal.as_ref().clone()),
+                expected,
+                "{credentials:?} {peer:?}"
+            );
         }
     }
 

@@ -122,7 +122,10 @@ mod tests {
     /// What `principal` may do to `resource`, as one letter for each action.
     fn rights(principal: &Principal, resource: Resource<'_>) -> String {
         let letters = ACTIONS.iter().zip("rwap".chars());
-        letters.filter(|(action, _)| authorize(principal, **action, &resource).is_ok()).map(|(_, letter)| letter).collect()
+        letters
+            .filter(|(action, _)| authorize(principal, **action, &resource).is_ok())
+            .map(|(_, letter)| letter)
+            .collect()
     }
 
     #[test]
@@ -144,7 +147,8 @@ mod tests {
 
     #[test]
     fn denial_says_who_may_not_do_what() {
-        let denied = authorize(&service("flashdns"), Action::Write, &Resource::Namespace("fiberlb")).unwrap_err();
+        let denied =
+            authorize(&service("flashdns"), Action::Write, &Resource::Namespace("fiberlb")).unwrap_err();
         assert_eq!(denied.to_string(), "service flashdns/1 may not write to namespace fiberlb");
         assert_eq!(Status::from(denied).code(), tonic::Code::PermissionDenied);
     }

@@ -2,7 +2,11 @@
 //!
 //! Refuses to send a token in plaintext off this machine.
 
-use std::{fs, io, path::{Path, PathBuf}, time::Duration};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use tonic::{
     Request, Status,
@@ -204,7 +208,9 @@ mod tests {
     #[tokio::test]
     async fn token_is_not_sent_in_plaintext_off_the_machine() {
         let credentials = ClientTls { token: Some(Token::generate()), ..ClientTls::default() };
-        for endpoint in ["http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1", "https://example.org:1"] {
+        for endpoint in
+            ["http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1", "https://example.org:1"]
+        {
             assert!(credentials.endpoint(endpoint).is_ok(), "{endpoint}");
         }
         for endpoint in ["http://10.0.0.1:1", "http://localhost.example.org:1"] {

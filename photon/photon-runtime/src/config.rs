@@ -19,11 +19,11 @@ use figment::{Figment, providers::Serialized};
 use serde::{Serialize, de::DeserializeOwned};
 
 pub(crate) use self::check::check_common;
+use self::layer::Layer;
 pub use self::{
     common::{AuthConfig, CommonRef, HasCommon, LogConfig, LogFormat, ServerConfig, TlsConfig},
     error::{ConfigError, Origin},
 };
-use self::layer::Layer;
 
 /// Where a configuration is read from. Nothing here is read before [`load`] is called.
 #[derive(Debug, Clone, Default)]
@@ -49,9 +49,10 @@ impl Sources {
 
     fn layers(&self) -> Result<Vec<Layer>, ConfigError> {
         let file = self.file.iter().map(|path| Layer::file(path));
-        let variables = self.variables.iter().filter_map(|(name, value)| {
-            Layer::variable(self.service, name, value).map(Ok)
-        });
+        let variables = self
+            .variables
+            .iter()
+            .filter_map(|(name, value)| Layer::variable(self.service, name, value).map(Ok));
         let settings = self.settings.iter().map(|setting| Layer::setting(setting));
         file.chain(variables).chain(settings).collect()
     }

@@ -56,8 +56,10 @@ impl Identity {
     /// # Errors
     /// When it has not exactly one.
     pub fn of_certificate(der: &[u8]) -> Result<Self, IdentityError> {
-        let (_, certificate) = parse_x509_certificate(der).map_err(|_detail| IdentityError::NotACertificate)?;
-        let names = certificate.subject_alternative_name().map_err(|_detail| IdentityError::NotACertificate)?;
+        let (_, certificate) =
+            parse_x509_certificate(der).map_err(|_detail| IdentityError::NotACertificate)?;
+        let names =
+            certificate.subject_alternative_name().map_err(|_detail| IdentityError::NotACertificate)?;
         let names = names.map(|extension| extension.value.general_names.as_slice()).unwrap_or_default();
         let uris = names.iter().filter_map(uri).collect::<Vec<_>>();
         match uris.as_slice() {
@@ -73,7 +75,9 @@ impl Identity {
     pub fn in_cluster(self, cluster: &str) -> Result<Self, IdentityError> {
         match self.cluster == cluster {
             true => Ok(self),
-            false => Err(IdentityError::OtherCluster { found: self.to_string(), cluster: cluster.to_owned() }),
+            false => {
+                Err(IdentityError::OtherCluster { found: self.to_string(), cluster: cluster.to_owned() })
+            }
         }
     }
 }

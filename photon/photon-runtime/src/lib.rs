@@ -43,7 +43,9 @@ pub mod token;
 pub use auth::Authenticator;
 pub use authorize::{Action, Denied, Resource, authorize};
 pub use client::ClientTls;
-pub use config::{AuthConfig, CommonRef, ConfigError, HasCommon, LogConfig, LogFormat, ServerConfig, TlsConfig};
+pub use config::{
+    AuthConfig, CommonRef, ConfigError, HasCommon, LogConfig, LogFormat, ServerConfig, TlsConfig,
+};
 pub use grpc::{GrpcServer, RpcPath, rpc_paths};
 pub use health::{Condition, Health};
 pub use identity::Identity;

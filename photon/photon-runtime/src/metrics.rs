@@ -70,7 +70,8 @@ struct ProcessMetrics {
 
 impl Collector for ProcessMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let started = self.started.duration_since(UNIX_EPOCH).map(|since| since.as_secs_f64()).unwrap_or_default();
+        let started =
+            self.started.duration_since(UNIX_EPOCH).map(|since| since.as_secs_f64()).unwrap_or_default();
         let mut gauge = |name: &str, help: &str, value: f64| {
             ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
         };
@@ -103,7 +104,9 @@ mod tests {
         metrics.register(|registry| registry.register("writes", "Writes", writes.clone()));
         writes.inc_by(3);
         let text = metrics.encode().unwrap();
-        for line in ["flaredb_writes_total 3", "process_start_time_seconds 1", "process_resident_memory_bytes "] {
+        for line in
+            ["flaredb_writes_total 3", "process_start_time_seconds 1", "process_resident_memory_bytes "]
+        {
             assert!(text.contains(line), "{line} not in\n{text}");
         }
     }

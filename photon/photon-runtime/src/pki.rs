@@ -4,11 +4,18 @@
 //! which its process is reached; it serves for both ends of a connection. Nothing here reads a clock or a file
 //! except [`write_private`].
 
-use std::{fs::OpenOptions, io::{self, Write as _}, net::IpAddr, os::unix::fs::OpenOptionsExt as _, path::Path, time::Duration};
+use std::{
+    fs::OpenOptions,
+    io::{self, Write as _},
+    net::IpAddr,
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+    time::Duration,
+};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SanType,
 };
 use time::OffsetDateTime;
 
@@ -110,7 +117,8 @@ pub fn issue(ca: &Issued, leaf: &Leaf) -> Result<Issued, PkiError> {
     let mut params = params(&format!("{service}/{node}"), leaf.validity);
     params.subject_alt_names = names(leaf)?;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params.use_authority_key_identifier_extension = true;
     let key = KeyPair::generate()?;
     let certificate = params.signed_by(&key, &issuer)?;

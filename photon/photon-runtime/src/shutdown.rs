@@ -70,6 +70,7 @@ impl Shutdown {
         self.request();
     }
 
+    #[cfg(test)]
     pub(crate) fn failure(&self) -> Option<&TaskFailure> {
         self.failure.get()
     }

@@ -180,7 +180,8 @@ mod tests {
 
     #[tokio::test]
     async fn end_of_a_critical_task_asks_for_the_end_and_is_its_reason() {
-        let failing = |tasks: &Tasks| tasks.spawn_critical("disk", async { Err::<(), BoxError>("gone".into()) });
+        let failing =
+            |tasks: &Tasks| tasks.spawn_critical("disk", async { Err::<(), BoxError>("gone".into()) });
         let panicking = |tasks: &Tasks| tasks.spawn_critical("disk", async { panic!("on purpose") });
         let returning = |tasks: &Tasks| tasks.spawn_critical("disk", async {});
         for (start, reason) in [

@@ -35,6 +35,10 @@ pub fn init(config: &LogConfig) -> Result<(), ConfigError> {
 /// Parses the directives of `log.filter`.
 pub(crate) fn parse_filter(filter: &str) -> Result<EnvFilter, ConfigError> {
     EnvFilter::try_new(filter).map_err(|error| {
-        ConfigError::invalid("log.filter", format!("{filter:?}"), format!("directives such as info,h2=warn ({error})"))
+        ConfigError::invalid(
+            "log.filter",
+            format!("{filter:?}"),
+            format!("directives such as info,h2=warn ({error})"),
+        )
     })
 }

@@ -7,8 +7,9 @@
 use std::{fmt, fs, path::Path, sync::Arc};
 
 use rustls::{
-    CertificateError, RootCertStore, ServerConfig, crypto::CryptoProvider, crypto::ring, server::NoServerSessionStorage,
-    server::WebPkiClientVerifier, server::danger::ClientCertVerifier, version::TLS13,
+    CertificateError, RootCertStore, ServerConfig, crypto::CryptoProvider, crypto::ring,
+    server::NoServerSessionStorage, server::WebPkiClientVerifier, server::danger::ClientCertVerifier,
+    version::TLS13,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject as _};
 
@@ -112,21 +113,31 @@ impl<'a> PemFile<'a> {
             .map_err(|_detail| self.wrong("found no private key, expected PEM with BEGIN PRIVATE KEY"))
     }
 
-    fn identity(&self, chain: &[CertificateDer<'_>], cluster: &str, service: &str) -> Result<Identity, ConfigError> {
-        let identity = chain.first().map_or_else(|| Identity::of_certificate(&[]), |own| Identity::of_certificate(own));
+    fn identity(
+        &self,
+        chain: &[CertificateDer<'_>],
+        cluster: &str,
+        service: &str,
+    ) -> Result<Identity, ConfigError> {
+        let identity =
+            chain.first().map_or_else(|| Identity::of_certificate(&[]), |own| Identity::of_certificate(own));
         let identity = identity
             .and_then(|identity| identity.in_cluster(cluster))
             .map_err(|error| self.wrong(error.to_string()))?;
         match identity.service == service {
             true => Ok(identity),
-            false => Err(self.wrong(format!("it is {identity}, expected a certificate of service {service}"))),
+            false => {
+                Err(self.wrong(format!("it is {identity}, expected a certificate of service {service}")))
+            }
         }
     }
 
     fn verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, ConfigError> {
         let mut roots = RootCertStore::empty();
         for certificate in self.certificates()? {
-            roots.add(certificate).map_err(|error| self.wrong(format!("it cannot be used as a CA: {error}")))?;
+            roots
+                .add(certificate)
+                .map_err(|error| self.wrong(format!("it cannot be used as a CA: {error}")))?;
         }
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
             .allow_unauthenticated()
@@ -147,9 +158,9 @@ impl<'a> PemFile<'a> {
 
 fn signature_problem(error: &rustls::Error) -> String {
     match error {
-        rustls::Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
-            "it has expired; issue a new one with `photon pki`".to_owned()
-        }
+        rustls::Error::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. },
+        ) => "it has expired; issue a new one with `photon pki`".to_owned(),
         rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
             "it is not signed by the CA in tls.ca".to_owned()
         }

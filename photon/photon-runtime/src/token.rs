@@ -52,7 +52,10 @@ impl FromStr for Token {
     /// Reads a token, white space around it ignored, as files end in a newline.
     fn from_str(text: &str) -> Result<Self, MalformedToken> {
         let text = text.trim();
-        let (secret, sum) = text.strip_prefix(PREFIX).and_then(|rest| rest.split_at_checked(SECRET_CHARS)).ok_or(MalformedToken)?;
+        let (secret, sum) = text
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.split_at_checked(SECRET_CHARS))
+            .ok_or(MalformedToken)?;
         match checksum(secret) == sum {
             true => Ok(Self(text.to_owned())),
             false => Err(MalformedToken),
@@ -106,7 +109,10 @@ mod tests {
     #[test]
     fn token_is_as_scanners_know_it() {
         let token = Token::of_secret([0; 32]);
-        assert_eq!(token.expose(), format!("pct_{}3nHD1K", "0".repeat(43)).replace("3nHD1K", &checksum(&"0".repeat(43))));
+        assert_eq!(
+            token.expose(),
+            format!("pct_{}3nHD1K", "0".repeat(43)).replace("3nHD1K", &checksum(&"0".repeat(43)))
+        );
         assert_eq!(token.expose().len(), 53);
         assert_eq!(Token::of_secret([255; 32]).expose().len(), 53);
         assert_eq!(format!("{token:?}"), "Token(pct_<hidden>)");

@@ -124,7 +124,10 @@ mod tests {
             (entry("ada", &token, "root"), "unknown variant `root`, expected `admin` or `viewer`"),
             (entry("ada", &token, "admin").replace("role", "rule"), "unknown field `rule`"),
             (entry("ada", &token, "admin").repeat(2), "two tokens are named \"ada\""),
-            ("[[token]]\nname = \"ada\"\nsha256 = \"é0\"\nrole = \"admin\"\n".to_owned(), "not 64 hexadecimal digits"),
+            (
+                "[[token]]\nname = \"ada\"\nsha256 = \"é0\"\nrole = \"admin\"\n".to_owned(),
+                "not 64 hexadecimal digits",
+            ),
         ] {
             let problem = text.parse::<Tokens>().unwrap_err();
             assert!(problem.contains(reason), "{problem}");

@@ -30,7 +30,8 @@ fn check_tls(tls: &TlsConfig) -> Result<(), ConfigError> {
 
 fn check_exposure(server: &ServerConfig, tls: &TlsConfig) -> Result<(), ConfigError> {
     if tls.cert.is_none() {
-        let accepted = "a loopback address, or a certificate under [tls]: plaintext does not leave the machine";
+        let accepted =
+            "a loopback address, or a certificate under [tls]: plaintext does not leave the machine";
         check_loopback("server.listen", server.listen, accepted)?;
     }
     let accepted = "a loopback address: this port is plain HTTP without authentication";
@@ -68,7 +69,8 @@ fn check_auth(auth: &AuthConfig, tls: &TlsConfig) -> Result<(), ConfigError> {
         return Err(ConfigError::invalid("auth.cluster", format!("{:?}", auth.cluster), accepted));
     }
     if auth.tokens_file.is_none() && tls.cert.is_none() {
-        let accepted = "a file of tokens, or a certificate under [tls]: with neither, nobody could authenticate";
+        let accepted =
+            "a file of tokens, or a certificate under [tls]: with neither, nobody could authenticate";
         return Err(ConfigError::invalid("auth.tokens_file", "nothing", accepted));
     }
     Ok(())

@@ -138,6 +138,7 @@ impl Default for LogConfig {
 
 fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(deserializer)?;
-    text.parse()
-        .map_err(|_unhelpful| serde::de::Error::custom("an IP address and a port, such as 127.0.0.1:7000 or [::1]:7000"))
+    text.parse().map_err(|_unhelpful| {
+        serde::de::Error::custom("an IP address and a port, such as 127.0.0.1:7000 or [::1]:7000")
+    })
 }

@@ -101,7 +101,12 @@ impl ConfigError {
     }
 
     /// A file named by `key` that is not what it should be.
-    pub fn file(key: impl Into<String>, file: &Path, problem: impl Into<String>, source: Option<BoxError>) -> Self {
+    pub fn file(
+        key: impl Into<String>,
+        file: &Path,
+        problem: impl Into<String>,
+        source: Option<BoxError>,
+    ) -> Self {
         Self::File { key: key.into(), file: file.to_owned(), problem: problem.into(), source }
     }
 

@@ -16,25 +16,36 @@ pub(super) fn explain(error: Error, origin: Option<Origin>, found: Option<Value>
         Kind::InvalidType(actual, expected) | Kind::InvalidValue(actual, expected) => {
             (actual.to_string(), kind_for_people(&expected))
         }
-        Kind::UnknownVariant(actual, known) => (format!("{actual:?}"), format!("one of {}", known.join(", "))),
+        Kind::UnknownVariant(actual, known) => {
+            (format!("{actual:?}"), format!("one of {}", known.join(", ")))
+        }
         Kind::InvalidLength(actual, expected) => (format!("{actual} values"), expected),
         Kind::MissingField(field) => return missing(origin, &key, &field),
         Kind::Message(message) => ("something else".to_owned(), message),
-        other => ("a value of another kind".to_owned(), format!("one that does not cause: {}", Error::from(other))),
+        other => {
+            ("a value of another kind".to_owned(), format!("one that does not cause: {}", Error::from(other)))
+        }
     };
     ConfigError::Invalid { origin, key, found: found.unwrap_or(actual), accepted }
 }
 
 fn missing(origin: Option<Origin>, key: &str, field: &str) -> ConfigError {
     let key = if key.is_empty() { field.to_owned() } else { format!("{key}.{field}") };
-    ConfigError::Invalid { origin, key, found: "nothing".to_owned(), accepted: "a value: it has no default".to_owned() }
+    ConfigError::Invalid {
+        origin,
+        key,
+        found: "nothing".to_owned(),
+        accepted: "a value: it has no default".to_owned(),
+    }
 }
 
 fn unknown(origin: Option<Origin>, path: &[String], field: &str, known: &[&str]) -> ConfigError {
     let section = path.split_last().map(|(_, section)| section.join(".")).unwrap_or_default();
     let full = |name: &str| if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") };
     let suggestion = match (nearest(field, known), &origin) {
-        (Some(near), Some(Origin::Variable(name))) => format!("did you mean {}?", variable_for(name, &full(near))),
+        (Some(near), Some(Origin::Variable(name))) => {
+            format!("did you mean {}?", variable_for(name, &full(near)))
+        }
         (Some(near), _) => format!("did you mean {}?", full(near)),
         (None, _) => format!("known here are {}", known.join(", ")),
     };

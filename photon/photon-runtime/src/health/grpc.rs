@@ -46,7 +46,10 @@ fn response(status: ServingStatus) -> HealthCheckResponse {
 impl health_server::Health for Server {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
-    async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
+    async fn check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
         let service = request.into_inner().service;
         match self.knows(&service) {
             true => Ok(Response::new(response(serving(&self.health.readiness())))),
@@ -54,7 +57,10 @@ impl health_server::Health for Server {
         }
     }
 
-    async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
         if !self.knows(&request.into_inner().service) {
             let unknown = futures::stream::once(ready(Ok(response(ServingStatus::ServiceUnknown))));
             return Ok(Response::new(Box::pin(unknown.chain(futures::stream::pending()))));

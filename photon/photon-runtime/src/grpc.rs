@@ -1,0 +1,88 @@
+//! The gRPC server: what a service adds to it, and the gates before every call.
+//!
+//! One connection is one task: TLS, then the identity of its certificate, once; then HTTP/2. Every call on it passes
+//! the same gates in the same order: who is it ([`Authenticator`](crate::Authenticator)), is there room, how long may
+//! it take; then the service. Health and reflection are services like any other and stand behind the same gates.
+//!
+//! It is built on hyper and not on tonic's own server, which routes through a second router with boxes of its own,
+//! closes connections without a count of what was cut, and looks at the certificate again in every call.
+
+mod body;
+mod call;
+mod deadline;
+mod descriptors;
+mod listener;
+mod router;
+mod service;
+
+use std::{collections::BTreeSet, convert::Infallible, fmt};
+
+use http::{Request, Response};
+use http_body::Body as HttpBody;
+use tonic::{body::Body, server::NamedService};
+use tower::Service;
+
+pub use self::descriptors::{DescriptorError, RpcPath, rpc_paths};
+use self::service::Handler;
+pub(crate) use self::{
+    call::{Room, Rules},
+    listener::{Gates, Served, serve},
+    router::Router,
+};
+use crate::service::BoxError;
+
+/// What a service serves by gRPC. Health and reflection are added to it.
+///
+/// Each added service bounds what it reads, by tonic's `max_decoding_message_size` and
+/// [`ServerConfig::message_size_max`](crate::ServerConfig::message_size_max).
+#[derive(Default)]
+pub struct GrpcServer {
+    services: Vec<(&'static str, Box<dyn Handler>)>,
+    descriptors: Vec<&'static [u8]>,
+    streams: BTreeSet<&'static str>,
+}
+
+impl GrpcServer {
+    /// A server without services.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an encoded `FileDescriptorSet`. Every service that is added must be in one: calls are routed, counted and
+    /// reflected by it.
+    #[must_use]
+    pub fn descriptors(mut self, encoded: &'static [u8]) -> Self {
+        self.descriptors.push(encoded);
+        self
+    }
+
+    /// Names RPCs, as `/package.Service/Method`, that last: they have no deadline but the caller's and are not counted
+    /// as calls in flight. Their responses end, with UNAVAILABLE, when the process drains.
+    #[must_use]
+    pub fn streams(mut self, paths: &[&'static str]) -> Self {
+        self.streams.extend(paths);
+        self
+    }
+
+    /// Adds a service as tonic generates it, with or without an interceptor.
+    #[must_use]
+    pub fn service<S, B>(mut self, service: S) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<B>, Error = Infallible, Future: Send>,
+        S: NamedService + Clone + Send + Sync + 'static,
+        B: HttpBody<Data = bytes::Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        self.services.push((S::NAME, service::handler(service)));
+        self
+    }
+}
+
+impl fmt::Debug for GrpcServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.services.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+        f.debug_struct("GrpcServer")
+            .field("services", &names)
+            .field("streams", &self.streams)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,131 @@
+//! One call: who makes it, is there room for it, how long may it take, and then its service.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, body::Body};
+
+use super::{
+    body::{CallBody, Until},
+    deadline,
+    router::{Router, Rpc},
+};
+use crate::auth::{Authenticator, Peer};
+
+/// What every call is held against.
+pub(crate) struct Rules {
+    pub(crate) router: Router,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) timeout: Duration,
+    pub(crate) room: Room,
+    pub(crate) draining: CancellationToken,
+}
+
+/// Counts the calls in flight up to a limit.
+#[derive(Debug)]
+pub(crate) struct Room {
+    taken: Arc<AtomicU32>,
+    limit: u32,
+}
+
+/// A call's place among those in flight; it is free again when this is dropped.
+#[derive(Debug)]
+pub(super) struct Place(Arc<AtomicU32>);
+
+impl Room {
+    pub(crate) fn new(limit: u32) -> Self {
+        Self { taken: Arc::default(), limit }
+    }
+
+    fn enter(&self) -> Result<Place, Status> {
+        let place = Place(Arc::clone(&self.taken));
+        match self.taken.fetch_add(1, Ordering::Relaxed) < self.limit {
+            true => Ok(place),
+            false => {
+                Err(Status::unavailable(format!("{} calls are in flight, the limit; try again", self.limit)))
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What a call gets whose time is up.
+pub(super) fn too_late() -> Status {
+    Status::deadline_exceeded("the call took longer than its deadline or the server's limit")
+}
+
+impl Rules {
+    /// Answers one call from a connection of `peer`.
+    pub(super) async fn answer(&self, request: Request<Incoming>, peer: &Peer) -> Response<CallBody> {
+        match self.admitted(request, peer).await {
+            Ok(response) => response,
+            Err(status) => status.into_http::<Body>().map(|body| CallBody::new(body, Until::Sent, None)),
+        }
+    }
+
+    async fn admitted(
+        &self,
+        mut request: Request<Incoming>,
+        peer: &Peer,
+    ) -> Result<Response<CallBody>, Status> {
+        let principal = self.authenticator.authenticate(request.headers(), peer)?;
+        let Some(rpc) = self.router.find(request.uri().path()) else {
+            return Err(Status::unimplemented(format!("no RPC {} here", request.uri().path())));
+        };
+        let place = if rpc.lasts { None } else { Some(self.room.enter()?) };
+        let deadline = self.deadline(rpc, deadline::of_caller(request.headers())?);
+        request.extensions_mut().insert(principal);
+        let answer = rpc.call(request.map(Body::new));
+        let response = match deadline {
+            Some(deadline) => timeout_at(deadline, answer).await.map_err(|_elapsed| too_late())?,
+            None => answer.await,
+        };
+        let until = self.until(rpc, deadline);
+        Ok(response.map(|body| CallBody::new(body, until, place)))
+    }
+
+    fn deadline(&self, rpc: &Rpc, of_caller: Option<Duration>) -> Option<Instant> {
+        let timeout = match (rpc.lasts, of_caller) {
+            (true, of_caller) => of_caller?,
+            (false, of_caller) => of_caller.unwrap_or(self.timeout).min(self.timeout),
+        };
+        Instant::now().checked_add(timeout)
+    }
+
+    fn until(&self, rpc: &Rpc, deadline: Option<Instant>) -> Until {
+        match deadline {
+            _ if rpc.lasts => Until::Draining(Box::pin(self.draining.clone().cancelled_owned())),
+            Some(deadline) if rpc.server_streaming => Until::Deadline(Box::pin(sleep_until(deadline))),
+            _ => Until::Sent,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_given_up_to_the_limit_and_comes_back() {
+        let room = Room::new(2);
+        let (first, _second) = (room.enter().unwrap(), room.enter().unwrap());
+        let refused = room.enter().unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::Unavailable);
+        drop(first);
+        assert!(room.enter().is_ok());
+    }
+}

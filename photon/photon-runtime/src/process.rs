@@ -1,0 +1,255 @@
+//! A process of a service, from its first port to its last task: started, waited for, drained in bounded time.
+//!
+//! The order is what matters. Files are read and ports are bound before the service opens anything, so that whatever
+//! can be refused is refused without a trace. On the way out: NOT_SERVING, no new connections, the calls in flight,
+//! the tasks; each part gets what is left of `server.drain_timeout_ms`.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    net::TcpListener,
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admin::Admin,
+    auth::Authenticator,
+    config::{HasCommon as _, ServerConfig},
+    grpc::{self, Gates, Room, Router, Rules, Served},
+    health::Health,
+    metrics::Metrics,
+    service::{BoxError, Context, Service, StartError},
+    shutdown::{Shutdown, TaskFailure},
+    tasks::Tasks,
+    tls::Tls,
+};
+
+/// Calls get this much of the drain's time at most, so that tasks have some to end in.
+const CALLS_SHARE: (u32, u32) = (4, 5);
+
+/// A running process of a service; [`run`](crate::run()) has one, and tests may have several in one program.
+#[derive(Debug)]
+pub struct Process {
+    grpc: SocketAddr,
+    admin: SocketAddr,
+    health: Health,
+    shutdown: Shutdown,
+    tasks: Tasks,
+    drain_timeout: Duration,
+    cut: CancellationToken,
+    served: oneshot::Receiver<Served>,
+}
+
+/// A port cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("{key}: cannot listen on {address}")]
+pub(crate) struct BindError {
+    key: &'static str,
+    address: SocketAddr,
+    #[source]
+    source: io::Error,
+}
+
+/// Why a process did not end as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum StopError {
+    /// A task that the process is pointless without ended by itself.
+    #[error("critical task {task} ended")]
+    Task {
+        /// Its name.
+        task: &'static str,
+        /// Why it ended.
+        #[source]
+        source: BoxError,
+    },
+    /// Tasks did not end in time and were dropped.
+    #[error("after {timeout_ms} ms (server.drain_timeout_ms) these tasks had not ended: {}", tasks.join(", "))]
+    Late {
+        /// Their names.
+        tasks: Vec<&'static str>,
+        /// The time they had.
+        timeout_ms: u128,
+    },
+}
+
+struct Bound {
+    grpc: TcpListener,
+    grpc_address: SocketAddr,
+    admin: TcpListener,
+    admin_address: SocketAddr,
+}
+
+impl Bound {
+    async fn new(server: &ServerConfig) -> Result<Self, BindError> {
+        let (grpc, grpc_address) = bind("server.listen", server.listen).await?;
+        let (admin, admin_address) = bind("server.admin_listen", server.admin_listen).await?;
+        Ok(Self { grpc, grpc_address, admin, admin_address })
+    }
+}
+
+async fn bind(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError> {
+    let failed = |source| BindError { key, address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+impl Process {
+    /// Starts a service; on return it answers calls.
+    ///
+    /// # Errors
+    /// A certificate or tokens file that is wrong, a port that is taken, or what the service itself failed with. What
+    /// had been started has then ended.
+    pub async fn start<S: Service>(config: S::Config) -> Result<Self, StartError> {
+        let common = config.common();
+        let server = common.server.clone();
+        let tls = Tls::load(common.tls, common.auth, S::NAME)?.map(Arc::new);
+        let authenticator = Authenticator::load(common.auth)?;
+        let bound = Bound::new(&server).await?;
+        let context = Context::new::<S>(tls, bound.grpc_address);
+        let admin = admin::<S>(&context);
+        context.tasks.spawn_critical("admin", admin.serve(bound.admin, context.shutdown.stopping()));
+        let starting = context.clone();
+        let started = match S::start(config, context).await {
+            Ok(started) => Router::new(started.grpc, starting.health.clone()).map_err(StartError::from),
+            Err(error) => Err(error),
+        };
+        match started {
+            Ok(router) => {
+                let rules = rules(&server, router, authenticator, &starting);
+                Ok(Self::serving(starting, rules, (bound.grpc, bound.admin_address), &server))
+            }
+            Err(error) => {
+                end(&starting, server.drain_timeout()).await;
+                Err(error)
+            }
+        }
+    }
+
+    fn serving(
+        context: Context,
+        rules: Rules,
+        ports: (TcpListener, SocketAddr),
+        server: &ServerConfig,
+    ) -> Self {
+        let Context { health, tasks, shutdown, tls, grpc, .. } = context;
+        let (listener, admin) = ports;
+        let gates =
+            Gates { tls: tls.map(|tls| tls.server()), connections_max: server.connections_max, rules };
+        let cut = CancellationToken::new();
+        let (served, ended) = oneshot::channel();
+        let serving = grpc::serve(listener, gates, cut.clone());
+        tasks.spawn_critical("grpc", async move {
+            // Nobody is told when the process was dropped instead of waited for.
+            drop(served.send(serving.await));
+        });
+        Self {
+            grpc,
+            admin,
+            health,
+            shutdown,
+            tasks,
+            drain_timeout: server.drain_timeout(),
+            cut,
+            served: ended,
+        }
+    }
+
+    /// Where gRPC is served, with the real port.
+    pub fn grpc_address(&self) -> SocketAddr {
+        self.grpc
+    }
+
+    /// Where `/metrics`, `/livez` and `/readyz` are answered, with the real port.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Whether the process is ready, and why not.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// The end of the process, to watch or to ask for.
+    pub fn shutdown(&self) -> &Shutdown {
+        &self.shutdown
+    }
+
+    /// Waits until the end is asked for, by [`Process::shutdown`] or by a critical task that broke, then drains.
+    ///
+    /// # Errors
+    /// When a critical task was the reason, or tasks did not end in time.
+    pub async fn wait(self) -> Result<(), StopError> {
+        self.shutdown.requested().await;
+        self.drain().await
+    }
+
+    /// Drains and ends.
+    ///
+    /// # Errors
+    /// As of [`Process::wait`].
+    pub async fn stop(self) -> Result<(), StopError> {
+        self.shutdown.request();
+        self.wait().await
+    }
+
+    async fn drain(mut self) -> Result<(), StopError> {
+        let began = Instant::now();
+        tracing::info!(timeout_ms = self.drain_timeout.as_millis(), "draining");
+        self.health.drain();
+        self.shutdown.drain();
+        if timeout_at(began + self.drain_timeout * CALLS_SHARE.0 / CALLS_SHARE.1, &mut self.served)
+            .await
+            .is_err()
+        {
+            self.cut.cancel();
+            // An error would mean that the server's task panicked, which is reported as its failure.
+            let Served { cut } = self.served.await.unwrap_or_default();
+            tracing::warn!(connections = cut, "calls that had not ended were cut off");
+        }
+        self.shutdown.stop();
+        let late = self.tasks.join(self.drain_timeout.saturating_sub(began.elapsed())).await;
+        if let Some(TaskFailure { task, source }) = self.shutdown.into_failure() {
+            return Err(StopError::Task { task, source });
+        }
+        match late.is_empty() {
+            true => Ok(()),
+            false => Err(StopError::Late { tasks: late, timeout_ms: self.drain_timeout.as_millis() }),
+        }
+    }
+}
+
+impl Context {
+    fn new<S: Service>(tls: Option<Arc<Tls>>, grpc: SocketAddr) -> Self {
+        let shutdown = Shutdown::default();
+        let tasks = Tasks::new(shutdown.clone());
+        Self { health: Health::default(), metrics: Metrics::new(S::NAME), tasks, shutdown, tls, grpc }
+    }
+}
+
+fn admin<S: Service>(context: &Context) -> Admin {
+    let node = context.tls.as_ref().map_or_else(String::new, |tls| tls.identity().node.clone());
+    let Context { health, metrics, grpc, .. } = context.clone();
+    Admin { service: S::NAME, node, grpc, health, metrics }
+}
+
+fn rules(server: &ServerConfig, router: Router, authenticator: Authenticator, context: &Context) -> Rules {
+    Rules {
+        router,
+        authenticator,
+        timeout: server.request_timeout(),
+        room: Room::new(server.requests_max),
+        draining: context.shutdown.draining(),
+    }
+}
+
+/// Ends what a start that failed had begun.
+async fn end(context: &Context, timeout: Duration) {
+    context.shutdown.stop();
+    let late = context.tasks.join(timeout).await;
+    if !late.is_empty() {
+        tracing::warn!(tasks = late.join(", "), "these tasks had not ended in time");
+    }
+}
