@@ -5,7 +5,8 @@ use std::{env, error::Error, fs, path::PathBuf};
 use prost::Message as _;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let files = ["photon/flaredb/v1/kvrpc.proto", "photon/flaredb/v1/admin.proto", "photon/flaredb/v1/command.proto"];
+    let files =
+        ["photon/flaredb/v1/kvrpc.proto", "photon/flaredb/v1/admin.proto", "photon/flaredb/v1/command.proto"];
     let descriptors = protox::compile(files, ["proto"])?;
     let out = PathBuf::from(env::var("OUT_DIR")?).join("descriptors.bin");
     fs::write(out, descriptors.encode_to_vec())?;

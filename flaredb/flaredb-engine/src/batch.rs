@@ -54,11 +54,16 @@ impl<'a> Batch<'a> {
         if let Some(row) = self.overlays.get(family).and_then(|overlay| overlay.get(key)) {
             return Ok(row.clone());
         }
-        if self.removed.iter().any(|gone| key.starts_with(&gone.0.to_be_bytes())) && family != META {
+        if self.is_of_a_removed(family, key) {
             return Ok(None);
         }
         let found = self.engine.db.get_pinned_cf(self.engine.family(family)?, key)?;
         Ok(found.map(|row| Bytes::copy_from_slice(&row)))
+    }
+
+    /// Whether what RocksDB has there goes with its namespace when the batch is written.
+    fn is_of_a_removed(&self, family: &str, key: &[u8]) -> bool {
+        family != META && self.removed.iter().any(|gone| key.starts_with(&gone.0.to_be_bytes()))
     }
 
     pub(crate) fn put(
@@ -80,7 +85,7 @@ impl<'a> Batch<'a> {
     }
 
     /// The rows of `family` from `start` to before `end` as the entries so far have left them, in order, at most
-    /// `limit` of them.
+    /// `limit` of them. The range lies within one namespace or within `meta`.
     pub(crate) fn rows(
         &self,
         family: &'static str,
@@ -96,7 +101,7 @@ impl<'a> Batch<'a> {
         let enough = limit.saturating_add(overlay.len());
         for item in self.engine.db.iterator_cf(self.engine.family(family)?, mode) {
             let (key, row) = item?;
-            if &*key >= end || merged.len() >= enough {
+            if &*key >= end || merged.len() >= enough || self.is_of_a_removed(family, &key) {
                 break;
             }
             merged.insert(key.into_vec(), Some(Bytes::from(row.into_vec())));

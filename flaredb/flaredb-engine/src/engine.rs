@@ -22,6 +22,8 @@ pub(crate) const RAW: &str = "raw";
 const BLOOM_BITS: f64 = 10.0;
 const BLOCK_BYTES: usize = 16 << 10;
 const MEMTABLE_BYTES: usize = 32 << 20;
+/// Memory for writes that are not on disk yet, of all families.
+const MEMTABLES_BYTES: usize = 128 << 20;
 
 /// When a write is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +77,7 @@ impl Engine {
         database.create_missing_column_families(true);
         // Without a log of its own, only a flush of all families together keeps them in step.
         database.set_atomic_flush(options.durability == Durability::Flushed);
+        database.set_db_write_buffer_size(MEMTABLES_BYTES);
         database.set_keep_log_file_num(4);
         database.set_max_background_jobs(2);
         let cache = Cache::new_lru_cache(usize::try_from(options.block_cache_bytes).unwrap_or(usize::MAX));

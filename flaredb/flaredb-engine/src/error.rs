@@ -70,6 +70,9 @@ pub enum ReadError {
         /// The newest one.
         newest: u64,
     },
+    /// The replica is getting its whole state from a snapshot; nothing can be read until it has it.
+    #[error("this replica is being replaced by a snapshot")]
+    Installing,
     /// The state cannot be read.
     #[error(transparent)]
     Engine(#[from] EngineError),

@@ -1,7 +1,7 @@
 //! What each revision did, for watches: whole revisions, in order, from any that is retained.
 
 use bytes::Bytes;
-use rocksdb::Snapshot;
+use rocksdb::{DBRawIterator, Snapshot};
 
 use crate::{
     EngineError, NamespaceId, ReadError, Region,
@@ -86,12 +86,24 @@ impl Region {
         from: u64,
         limits: EventLimits,
     ) -> Result<EventBatch, ReadError> {
+        self.whole(|| self.read_events(namespace, prefix, from, limits))
+    }
+
+    fn read_events(
+        &self,
+        namespace: NamespaceId,
+        prefix: &[u8],
+        from: u64,
+        limits: EventLimits,
+    ) -> Result<EventBatch, ReadError> {
         let view = self.engine().db.snapshot();
         let info = namespace_in(&view, self, namespace)?;
         if from < info.oldest_revision {
             return Err(ReadError::TooOld { requested: from, oldest: info.oldest_revision });
         }
-        let mut reading = Reading { region: self, view: &view, namespace, prefix, bytes: 0 };
+        let mut rows = view.raw_iterator_cf(self.engine().family(HIST)?);
+        rows.seek(keys::revision(namespace, from));
+        let mut reading = Reading { region: self, view: &view, rows, namespace, prefix, bytes: 0 };
         let mut batch = EventBatch { revisions: Vec::new(), next: from };
         let mut looked_at = 0;
         while batch.next <= info.revision && looked_at < limits.revisions_max {
@@ -112,6 +124,8 @@ impl Region {
 struct Reading<'a> {
     region: &'a Region,
     view: &'a Snapshot<'a>,
+    /// Stands at the first row of the revision that comes next.
+    rows: DBRawIterator<'a>,
     namespace: NamespaceId,
     prefix: &'a [u8],
     bytes: usize,
@@ -120,19 +134,17 @@ struct Reading<'a> {
 impl Reading<'_> {
     fn revision(&mut self, revision: u64) -> Result<Vec<EventRecord>, EngineError> {
         let start = keys::revision(self.namespace, revision);
-        let mut rows = self.view.raw_iterator_cf(self.region.engine().family(HIST)?);
-        rows.seek(&start);
         let mut events = Vec::new();
-        while let Some((key, row)) = rows.item().filter(|(key, _)| key.starts_with(&start)) {
+        while let Some((key, row)) = self.rows.item().filter(|(key, _)| key.starts_with(&start)) {
             if !key.ends_with(&keys::ID_POSITION.to_be_bytes()) {
                 let event = Event::decode(row)?;
                 if event.key.starts_with(self.prefix) {
                     events.push(self.record(revision, event)?);
                 }
             }
-            rows.next();
+            self.rows.next();
         }
-        rows.status()?;
+        self.rows.status()?;
         Ok(events)
     }
 

@@ -9,7 +9,9 @@ use crate::{
     Applied, Engine, EngineError, Region, RegionId,
     engine::{FAMILIES, META},
     keys,
-    region::{applied_key, applied_row, counters_key, installing_key, meta_of_snapshot},
+    region::{
+        applied_key, applied_row, counters_key, installing_key, meta_of_snapshot, namespace_key, staged_key,
+    },
     snapshot::{self, Snapshot},
 };
 
@@ -21,6 +23,7 @@ pub struct Install {
 
 impl Install {
     pub(crate) fn begin(region: Region) -> Result<Self, EngineError> {
+        region.begin_install();
         let engine = region.engine();
         let mut mark = WriteBatch::default();
         mark.put_cf(engine.family(META)?, installing_key(region.id()), [1]);
@@ -39,8 +42,11 @@ impl Install {
         let mut batch = WriteBatch::default();
         for row in snapshot::rows(chunk) {
             let row = row?;
-            let key =
-                if row.family == META { meta_of_snapshot(self.region.id(), row.key)? } else { row.key.to_vec() };
+            let key = if row.family == META {
+                meta_of_snapshot(self.region.id(), row.key)?
+            } else {
+                row.key.to_vec()
+            };
             batch.put_cf(engine.family(row.family)?, key, row.value);
         }
         engine.write(batch)
@@ -82,7 +88,8 @@ fn wipe(engine: &Engine, region: RegionId) -> Result<(), EngineError> {
         for family in FAMILIES.into_iter().filter(|family| *family != META) {
             batch.delete_range_cf(engine.family(family)?, &start[..], &end[..]);
         }
-        batch.delete_cf(meta, crate::region::namespace_key(region, info.id));
+        batch.delete_cf(meta, namespace_key(region, info.id));
+        batch.delete_cf(meta, staged_key(region, info.id));
     }
     batch.delete_cf(meta, counters_key(region));
     batch.delete_cf(meta, applied_key(region));

@@ -42,7 +42,7 @@ pub use error::{EngineError, OpenError, ReadError};
 pub use events::{EventBatch, EventLimits, EventRecord, RevisionEvents};
 pub use install::Install;
 pub use namespace::{NamespaceId, NamespaceInfo};
-pub use raw::{RawPage, RawRecord};
+pub use raw::{RawPage, RawRecord, TombstonePage};
 pub use read::Versioned;
 pub use region::{Applied, Entry, Region};
 pub use scan::{ScanPage, ScanRange, ScanRecord};

@@ -35,6 +35,8 @@ pub struct NamespaceInfo {
     pub revision: u64,
     /// The oldest revision whose events are retained.
     pub oldest_revision: u64,
+    /// Eventual: writes with a lower timestamp are refused, because tombstones that old may be gone.
+    pub oldest_ts: u64,
 }
 
 impl From<NamespaceInfo> for v1::Namespace {
@@ -50,6 +52,7 @@ impl From<NamespaceInfo> for v1::Namespace {
             bytes_max: info.bytes_max,
             revision: info.revision,
             oldest_revision: info.oldest_revision,
+            oldest_ts: info.oldest_ts,
         }
     }
 }
@@ -78,6 +81,7 @@ impl NamespaceInfo {
             bytes_max: row.bytes_max,
             revision: row.revision,
             oldest_revision: row.oldest_revision,
+            oldest_ts: row.oldest_ts,
         })
     }
 }
@@ -96,6 +100,10 @@ impl Table {
 
     pub(crate) fn named(&self, name: &str) -> Option<&NamespaceInfo> {
         self.get(*self.by_name.get(name)?)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &NamespaceInfo> {

@@ -10,6 +10,8 @@ use crate::{
     keys,
 };
 
+const WHAT: &str = "eventual record";
+
 /// A live record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawRecord {
@@ -30,6 +32,20 @@ pub struct RawPage {
     pub next: Option<Bytes>,
 }
 
+/// Tombstones among a run of rows, and where to go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TombstonePage {
+    /// Their keys.
+    pub keys: Vec<Bytes>,
+    /// Where the next run starts; `None`: this was the last.
+    pub next: Option<Bytes>,
+}
+
+/// Rows that one read looks at, most of which may be tombstones that it does not bring.
+const LOOKED_AT_MAX: usize = 10_000;
+/// Tombstones that one read brings.
+const TOMBSTONES_MAX: usize = 1_000;
+
 /// A row of `raw`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Row {
@@ -46,6 +62,10 @@ impl Row {
         (self.ts, self.origin, &self.value) >= (other.ts, other.origin, &other.value)
     }
 
+    pub(crate) fn is_tombstone_before(&self, ts: u64) -> bool {
+        self.value.is_none() && self.ts < ts
+    }
+
     pub(crate) fn encode(&self) -> Bytes {
         let mut row = BytesMut::with_capacity(17 + self.value.as_ref().map_or(0, Bytes::len));
         row.put_u64(self.ts);
@@ -55,10 +75,16 @@ impl Row {
         row.freeze()
     }
 
+    /// The value in an encoded row; `None`: a tombstone.
+    fn decode_live(row: &[u8]) -> Result<Option<&[u8]>, EngineError> {
+        let (live, value) = take_u8(row.get(16..).unwrap_or_default(), WHAT)?;
+        Ok((live == 1).then_some(value))
+    }
+
     pub(crate) fn decode(row: Bytes) -> Result<Self, EngineError> {
-        let (ts, rest) = take_u64(&row, "eventual record")?;
-        let (origin, rest) = take_u64(rest, "eventual record")?;
-        let (live, _) = take_u8(rest, "eventual record")?;
+        let (ts, rest) = take_u64(&row, WHAT)?;
+        let (origin, rest) = take_u64(rest, WHAT)?;
+        let (live, _) = take_u8(rest, WHAT)?;
         Ok(Self { ts, origin, value: (live == 1).then(|| row.slice(17..)) })
     }
 }
@@ -70,13 +96,15 @@ impl Region {
     /// When the state cannot be read.
     pub fn raw_get(&self, namespace: NamespaceId, key: &[u8]) -> Result<Option<RawRecord>, ReadError> {
         let engine = self.engine();
-        let found = engine.db.get_cf(engine.family(RAW)?, keys::record(namespace, key))?;
+        let found =
+            self.whole(|| Ok(engine.db.get_cf(engine.family(RAW)?, keys::record(namespace, key))?))?;
         let Some(row) = found.map(|row| Row::decode(row.into())).transpose()? else { return Ok(None) };
         let key = Bytes::copy_from_slice(key);
         Ok(row.value.map(|value| RawRecord { key, value, ts: row.ts }))
     }
 
-    /// One page of the records from `start` to before `end` (`None`: the end of the namespace), at most `limit`.
+    /// One page of the records from `start` to before `end` (`None`: the end of the namespace), at most `limit`. A
+    /// page may be empty and not the last: among many deleted records.
     ///
     /// # Errors
     /// When the state cannot be read.
@@ -87,27 +115,88 @@ impl Region {
         end: Option<&[u8]>,
         limit: usize,
     ) -> Result<RawPage, ReadError> {
-        let limit = if limit == 0 { SCAN_RECORDS_MAX } else { limit.min(SCAN_RECORDS_MAX) };
+        self.whole(|| {
+            let limit = if limit == 0 { SCAN_RECORDS_MAX } else { limit.min(SCAN_RECORDS_MAX) };
+            let mut page = RawPage { records: Vec::new(), next: None };
+            let mut bytes = 0;
+            page.next = self.raw_rows(namespace, start, |key, row| {
+                if end.is_some_and(|end| key >= end) {
+                    return Ok(Step::End);
+                }
+                let Some(value) = Row::decode_live(row)? else { return Ok(Step::Next) };
+                bytes += key.len() + value.len();
+                if !page.records.is_empty() && (page.records.len() >= limit || bytes > SCAN_BYTES_MAX) {
+                    return Ok(Step::Full);
+                }
+                let (ts, _) = take_u64(row, WHAT)?;
+                let (key, value) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
+                page.records.push(RawRecord { key, value, ts });
+                Ok(Step::Next)
+            })?;
+            Ok(page)
+        })
+    }
+
+    /// Tombstones with a timestamp below `before_ts`, from `start` on, for
+    /// [`CollectTombstones`](flaredb_proto::v1::CollectTombstones).
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub fn old_tombstones(
+        &self,
+        namespace: NamespaceId,
+        before_ts: u64,
+        start: &[u8],
+    ) -> Result<TombstonePage, ReadError> {
+        self.whole(|| {
+            let mut keys = Vec::new();
+            let next = self.raw_rows(namespace, start, |key, row| {
+                let (ts, _) = take_u64(row, WHAT)?;
+                if ts < before_ts && Row::decode_live(row)?.is_none() {
+                    keys.push(Bytes::copy_from_slice(key));
+                }
+                Ok(if keys.len() > TOMBSTONES_MAX { Step::Full } else { Step::Next })
+            })?;
+            keys.truncate(TOMBSTONES_MAX);
+            Ok(TombstonePage { keys, next })
+        })
+    }
+
+    /// Shows the rows of a namespace to `take`, which gets the user's key; returns where it has not been.
+    fn raw_rows(
+        &self,
+        namespace: NamespaceId,
+        start: &[u8],
+        mut take: impl FnMut(&[u8], &[u8]) -> Result<Step, EngineError>,
+    ) -> Result<Option<Bytes>, EngineError> {
         let view = self.engine().db.snapshot();
         let mut rows = view.raw_iterator_cf(self.engine().family(RAW)?);
         rows.seek(keys::record(namespace, start));
-        let (mut records, mut bytes) = (Vec::new(), 0);
-        while let Some((key, row)) = rows.item().filter(|(key, _)| key.starts_with(&namespace.0.to_be_bytes())) {
-            let key = Bytes::copy_from_slice(keys::user_key(key)?);
-            if end.is_some_and(|end| &key[..] >= end) {
-                break;
+        let mut looked_at = 0;
+        while let Some((key, row)) =
+            rows.item().filter(|(key, _)| key.starts_with(&namespace.0.to_be_bytes()))
+        {
+            let key = keys::user_key(key)?;
+            let step = if looked_at >= LOOKED_AT_MAX { Step::Full } else { take(key, row)? };
+            match step {
+                Step::Next => {}
+                Step::Full => return Ok(Some(Bytes::copy_from_slice(key))),
+                Step::End => return Ok(None),
             }
-            let row = Row::decode(Bytes::copy_from_slice(row))?;
-            if let Some(value) = row.value {
-                bytes += key.len() + value.len();
-                if !records.is_empty() && (records.len() >= limit || bytes > SCAN_BYTES_MAX) {
-                    return Ok(RawPage { records, next: Some(key) });
-                }
-                records.push(RawRecord { key, value, ts: row.ts });
-            }
+            looked_at += 1;
             rows.next();
         }
         rows.status()?;
-        Ok(RawPage { records, next: None })
+        Ok(None)
     }
+}
+
+/// What to do after a row.
+enum Step {
+    /// Go on.
+    Next,
+    /// There was no room for it.
+    Full,
+    /// It is behind the range.
+    End,
 }

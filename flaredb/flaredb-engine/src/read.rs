@@ -24,19 +24,17 @@ impl Region {
     /// # Errors
     /// When the namespace is gone or the state cannot be read.
     pub fn get(&self, namespace: NamespaceId, key: &[u8]) -> Result<(Option<Versioned>, u64), ReadError> {
-        let revision = self.revision(namespace)?;
-        let engine = self.engine();
-        let found = engine.db.get_pinned_cf(engine.family(CAS)?, keys::record(namespace, key))?;
-        let Some(row) = found else { return Ok((None, revision)) };
-        let (version, value) = take_u64(&row, "record")?;
-        let record = Versioned { value: Bytes::copy_from_slice(value), version };
-        // The record may be newer than the revision that was read before it.
-        Ok((Some(record), revision.max(version)))
-    }
-
-    fn revision(&self, namespace: NamespaceId) -> Result<u64, ReadError> {
-        let table = self.table();
-        table.get(namespace).map(|info| info.revision).ok_or(ReadError::NoNamespace(namespace.0))
+        self.whole(|| {
+            let revision = self.with_namespace(namespace, |info| info.revision);
+            let revision = revision.ok_or(ReadError::NoNamespace(namespace.0))?;
+            let engine = self.engine();
+            let found = engine.db.get_pinned_cf(engine.family(CAS)?, keys::record(namespace, key))?;
+            let Some(row) = found else { return Ok((None, revision)) };
+            let (version, value) = take_u64(&row, "record")?;
+            let record = Versioned { value: Bytes::copy_from_slice(value), version };
+            // The record may be newer than the revision that was read before it.
+            Ok((Some(record), revision.max(version)))
+        })
     }
 }
 

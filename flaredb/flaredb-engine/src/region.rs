@@ -13,18 +13,15 @@ use flaredb_proto::v1::{FlareRequest, FlareResponse};
 use prost::Message as _;
 
 use crate::{
-    Durability, Engine, EngineError, Install, NamespaceId, NamespaceInfo, RegionId, Snapshot, apply,
-    batch::Batch,
-    codec::take_u64,
-    engine::META,
-    install,
-    namespace::Table,
+    Durability, Engine, EngineError, Install, NamespaceId, NamespaceInfo, ReadError, RegionId, Snapshot,
+    apply, batch::Batch, codec::take_u64, engine::META, install, namespace::Table,
 };
 
 const APPLIED: u8 = b'a';
 const INSTALLING: u8 = b'i';
 const NAMESPACE: u8 = b'n';
 const COUNTERS: u8 = b'c';
+const STAGED: u8 = b's';
 
 /// How far a region has applied its log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,6 +50,8 @@ struct Inner {
     table: RwLock<Table>,
     applied: RwLock<Applied>,
     flushed: AtomicU64,
+    /// Odd while the state is being replaced. What is read before and after a change of it is no state at all.
+    installs: AtomicU64,
     /// Held while the state changes; there is one writer at a time.
     writer: Mutex<()>,
     listener: RwLock<Option<Listener>>,
@@ -81,6 +80,23 @@ pub(crate) fn namespace_key(region: RegionId, id: NamespaceId) -> Vec<u8> {
     meta_key(region, NAMESPACE, &id.0.to_be_bytes())
 }
 
+/// The row of a namespace whose restore has not finished.
+pub(crate) fn staged_key(region: RegionId, id: NamespaceId) -> Vec<u8> {
+    meta_key(region, STAGED, &id.0.to_be_bytes())
+}
+
+/// Where the rows of staged namespaces are.
+pub(crate) fn staged_range(region: RegionId) -> (Vec<u8>, Vec<u8>) {
+    (meta_key(region, STAGED, &[]), meta_key(region, STAGED + 1, &[]))
+}
+
+/// Whether a row of `meta` is part of the region's state, which its position is not: that is where the state is, not
+/// what.
+pub(crate) fn is_state(region: RegionId, key: &[u8]) -> bool {
+    let kind = key.strip_prefix(&region.0.to_be_bytes()).and_then(<[u8]>::first);
+    matches!(kind, Some(&(NAMESPACE | COUNTERS | STAGED)))
+}
+
 /// The row of the counters that outlive every namespace.
 pub(crate) fn counters_key(region: RegionId) -> Vec<u8> {
     meta_key(region, COUNTERS, &[])
@@ -106,6 +122,7 @@ impl Region {
             flushed: AtomicU64::new(applied.index),
             table: RwLock::new(table),
             applied: RwLock::new(applied),
+            installs: AtomicU64::new(0),
             writer: Mutex::new(()),
             listener: RwLock::new(None),
             engine,
@@ -191,9 +208,9 @@ impl Region {
     /// A consistent view of everything, to be read while later entries are applied.
     ///
     /// # Errors
-    /// When its position cannot be read.
-    pub fn snapshot(&self) -> Result<Snapshot, EngineError> {
-        Snapshot::take(&self.0.engine, self.0.id)
+    /// When its position cannot be read, or the state is just being replaced.
+    pub fn snapshot(&self) -> Result<Snapshot, ReadError> {
+        self.whole(|| Ok(Snapshot::take(&self.0.engine, self.0.id)?))
     }
 
     /// Begins to replace the whole state by a snapshot's.
@@ -207,9 +224,24 @@ impl Region {
     /// SHA-256 over every row: replicas at the same position have the same one.
     ///
     /// # Errors
-    /// When RocksDB fails.
-    pub fn state_hash(&self) -> Result<[u8; 32], EngineError> {
-        self.snapshot()?.hash()
+    /// When RocksDB fails, or the state is just being replaced.
+    pub fn state_hash(&self) -> Result<[u8; 32], ReadError> {
+        Ok(self.snapshot()?.hash()?)
+    }
+
+    /// Reads something, unless what it brings may be of a state that is half replaced.
+    pub(crate) fn whole<T>(&self, read: impl FnOnce() -> Result<T, ReadError>) -> Result<T, ReadError> {
+        let before = self.0.installs.load(Ordering::Acquire);
+        if before % 2 == 1 {
+            return Err(ReadError::Installing);
+        }
+        let found = read();
+        if self.0.installs.load(Ordering::Acquire) == before { found } else { Err(ReadError::Installing) }
+    }
+
+    /// Says that reads are no good from now on.
+    pub(crate) fn begin_install(&self) {
+        self.0.installs.fetch_or(1, Ordering::AcqRel);
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -220,18 +252,29 @@ impl Region {
         self.0.id
     }
 
+    /// What is known about one namespace, without copying all of them.
+    pub(crate) fn with_namespace<T>(
+        &self,
+        id: NamespaceId,
+        read: impl FnOnce(&NamespaceInfo) -> T,
+    ) -> Option<T> {
+        self.0.table.read().unwrap_or_else(PoisonError::into_inner).get(id).map(read)
+    }
+
     pub(crate) fn table(&self) -> Table {
         self.0.table.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Reads everything anew after an installation, and tells the listener that all may have changed.
     pub(crate) fn reload(&self) -> Result<(), EngineError> {
-        let (table, applied) = (read_table(&self.0.engine, self.0.id)?, read_applied(&self.0.engine, self.0.id)?);
+        let (table, applied) =
+            (read_table(&self.0.engine, self.0.id)?, read_applied(&self.0.engine, self.0.id)?);
         let before = self.table();
         let touched: BTreeMap<_, _> = before.iter().chain(table.iter()).map(|info| (info.id, ())).collect();
         *self.0.table.write().unwrap_or_else(PoisonError::into_inner) = table;
         self.0.flushed.store(applied.index, Ordering::Release);
         *self.0.applied.write().unwrap_or_else(PoisonError::into_inner) = applied;
+        self.0.installs.fetch_add(1, Ordering::AcqRel);
         self.tell(&touched.into_keys().collect::<Vec<_>>());
         Ok(())
     }
@@ -277,7 +320,7 @@ fn read_table(engine: &Engine, id: RegionId) -> Result<Table, EngineError> {
 pub(crate) fn meta_of_snapshot(region: RegionId, key: &[u8]) -> Result<Vec<u8>, EngineError> {
     let (_, rest) = take_u64(key, "snapshot row")?;
     match rest.split_first() {
-        Some((&kind @ (COUNTERS | NAMESPACE), rest)) => Ok(meta_key(region, kind, rest)),
+        Some((&kind @ (COUNTERS | NAMESPACE | STAGED), rest)) => Ok(meta_key(region, kind, rest)),
         _ => Err(EngineError::Corrupt { what: "snapshot row" }),
     }
 }

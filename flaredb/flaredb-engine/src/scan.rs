@@ -76,17 +76,19 @@ impl Region {
     /// # Errors
     /// When the revision is not retained or not reached, the namespace is gone, or the state cannot be read.
     pub fn scan(&self, namespace: NamespaceId, range: ScanRange) -> Result<ScanPage, ReadError> {
-        let view = self.engine().db.snapshot();
-        let info = namespace_in(&view, self, namespace)?;
-        let revision = retained(&info, range.revision)?;
-        let mut page = Page::new(&range, revision);
-        let mut records = Records::open(self, &view, &info, &range, revision)?;
-        while let Some((key, version, value)) = records.next()? {
-            if !page.take(&key, version, &value) {
-                return Ok(page.end(Some(key.into())));
+        self.whole(|| {
+            let view = self.engine().db.snapshot();
+            let info = namespace_in(&view, self, namespace)?;
+            let revision = retained(&info, range.revision)?;
+            let mut page = Page::new(&range, revision);
+            let mut records = Records::open(self, &view, &info, &range, revision)?;
+            while let Some((key, version, value)) = records.next()? {
+                if !page.take(&key, version, &value) {
+                    return Ok(page.end(Some(key.into())));
+                }
             }
-        }
-        Ok(page.end(None))
+            Ok(page.end(None))
+        })
     }
 }
 
@@ -172,7 +174,8 @@ impl<'a> Records<'a> {
 
     fn next(&mut self) -> Result<Option<Found>, EngineError> {
         loop {
-            let current = row_key(&self.current, self.namespace).map(|row| keys::user_key(row).map(<[u8]>::to_vec));
+            let current =
+                row_key(&self.current, self.namespace).map(|row| keys::user_key(row).map(<[u8]>::to_vec));
             let current = current.transpose()?;
             let old = self.old.as_ref().and_then(|old| row_key(old, self.namespace));
             let old = old.map(|row| keys::split_old(row).map(|(key, _)| key)).transpose()?;

@@ -12,7 +12,7 @@ use crate::{
     Applied, Engine, EngineError, NamespaceInfo, RegionId,
     codec::{take, take_u8, take_u32},
     engine::{FAMILIES, META},
-    region::{applied_key, counters_key, parse_applied},
+    region::{applied_key, counters_key, is_state, parse_applied},
 };
 
 /// Rows of this size at most are read by [`Snapshot::hash`] at once.
@@ -57,8 +57,13 @@ impl std::fmt::Debug for Snapshot {
 impl Snapshot {
     pub(crate) fn take(engine: &Engine, region: RegionId) -> Result<Self, EngineError> {
         let view = OwnedView::new(Arc::clone(&engine.db), |db| db.snapshot());
-        let mut snapshot =
-            Self { view, engine: engine.clone(), region, applied: Applied::default(), namespaces: Vec::new() };
+        let mut snapshot = Self {
+            view,
+            engine: engine.clone(),
+            region,
+            applied: Applied::default(),
+            namespaces: Vec::new(),
+        };
         let row = snapshot.view.with_dependent(|_, view| {
             Ok::<_, EngineError>(view.get_cf(engine.family(META)?, applied_key(region))?)
         })?;
@@ -86,6 +91,8 @@ impl Snapshot {
                 namespaces.push(NamespaceInfo::decode(row.value)?);
             }
         }
+        // Those of a restore that has not finished come behind the others.
+        namespaces.sort_by_key(|info| info.id);
         Ok(namespaces)
     }
 
@@ -123,7 +130,8 @@ impl Snapshot {
             rows.seek(start);
             while let Some((key, value)) = rows.item() {
                 if self.holds(name, key) {
-                    if data.len() + key.len() + value.len() > bytes_max && !(data.is_empty() && start == key) {
+                    if data.len() + key.len() + value.len() > bytes_max && !(data.is_empty() && start == key)
+                    {
                         return Ok((data.freeze(), Some(key.to_vec())));
                     }
                     put_row(&mut data, family, key, value)?;
@@ -135,11 +143,10 @@ impl Snapshot {
         })
     }
 
-    /// Whether a row belongs to the region's state. Its position does not: that is where the state is, not what.
+    /// Whether a row belongs to the region's state.
     fn holds(&self, family: &str, key: &[u8]) -> bool {
         if family == META {
-            return key.starts_with(&self.region.0.to_be_bytes())
-                && matches!(key.get(8), Some(b'n' | b'c'));
+            return is_state(self.region, key);
         }
         let id = key.first_chunk().map(|id| u32::from_be_bytes(*id));
         id.is_some_and(|id| self.namespaces.binary_search_by_key(&id, |info| info.id.0).is_ok())
@@ -159,7 +166,8 @@ impl Snapshot {
 }
 
 fn put_row(data: &mut BytesMut, family: u8, key: &[u8], value: &[u8]) -> Result<(), EngineError> {
-    let length = |bytes: &[u8]| u32::try_from(bytes.len()).map_err(|_large| EngineError::Corrupt { what: "row" });
+    let length =
+        |bytes: &[u8]| u32::try_from(bytes.len()).map_err(|_large| EngineError::Corrupt { what: "row" });
     data.put_u8(family);
     data.put_u32(length(key)?);
     data.put_slice(key);

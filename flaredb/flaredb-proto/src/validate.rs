@@ -34,7 +34,11 @@ fn invalid(field: &'static str, found: impl Into<String>, accepted: impl Into<St
 }
 
 fn bytes_max(field: &'static str, bytes: usize, max: usize) -> Checked {
-    if bytes > max { invalid(field, format!("{bytes} bytes"), format!("at most {max} bytes")) } else { Ok(()) }
+    if bytes > max {
+        invalid(field, format!("{bytes} bytes"), format!("at most {max} bytes"))
+    } else {
+        Ok(())
+    }
 }
 
 /// A key: 1 to 4,096 bytes.
@@ -79,11 +83,7 @@ pub fn namespace(name: &str) -> Checked {
         return Ok(());
     }
     let shown: String = name.chars().take(NAMESPACE_BYTES_MAX).collect();
-    invalid(
-        "namespace",
-        format!("{shown:?}"),
-        format!("1 to {NAMESPACE_BYTES_MAX} of a-z, 0-9, '-' and '_'"),
-    )
+    invalid("namespace", format!("{shown:?}"), format!("1 to {NAMESPACE_BYTES_MAX} of a-z, 0-9, '-' and '_'"))
 }
 
 /// A compare-and-swap.
@@ -257,7 +257,10 @@ mod tests {
         let write = |key: &'static [u8]| Write { key: key.into(), op: Some(Op::Delete(true)) };
         let batch = |writes| CommitRequest { namespace: "n".to_owned(), writes, ..Default::default() };
         assert_eq!(commit(&batch(vec![write(b"b"), write(b"a")])), Ok(()));
-        assert_eq!(commit(&batch(vec![write(b"b"), write(b"a"), write(b"b")])).unwrap_err().field, "writes.key");
+        assert_eq!(
+            commit(&batch(vec![write(b"b"), write(b"a"), write(b"b")])).unwrap_err().field,
+            "writes.key"
+        );
     }
 
     #[test]

@@ -57,6 +57,7 @@ mod proto {
         unreachable_pub,
         unused_qualifications,
         clippy::allow_attributes_without_reason,
+        clippy::too_many_lines,
         reason = "generated; documented in the protobuf file"
     )]
     pub mod v1 {

@@ -124,7 +124,7 @@ impl Default for StorageConfig {
 
 impl Default for RaftConfig {
     fn default() -> Self {
-        Self { heartbeat_ms: 150, election_timeout_min_ms: 400, election_timeout_max_ms: 700 }
+        Self { heartbeat_ms: 100, election_timeout_min_ms: 200, election_timeout_max_ms: 450 }
     }
 }
 

@@ -1,16 +1,18 @@
 //! Commands on whole namespaces, and the rows of a restored snapshot.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use flaredb_proto::v1::{
     CreateNamespaceRequest, NamespaceMode, RestoreRecords, flare_response::Outcome, refused::Reason,
 };
 
-use super::{Effect, refused};
+use super::{Effect, Stop, refused};
 use crate::{
     EngineError, NamespaceId, NamespaceInfo, RegionId,
     batch::Batch,
     codec::{take_u32, take_u64},
-    engine::META,
+    engine::{CAS, META, RAW},
     region,
     snapshot::{self, Row},
 };
@@ -27,7 +29,11 @@ impl Counters {
         let Some(row) = batch.get(META, &region::counters_key(region))? else {
             return Ok(Self { last_id: 0, revision: 0 });
         };
-        let (last_id, rest) = take_u32(&row, "counters")?;
+        Self::decode(&row)
+    }
+
+    fn decode(row: &[u8]) -> Result<Self, EngineError> {
+        let (last_id, rest) = take_u32(row, "counters")?;
         let (revision, _) = take_u64(rest, "counters")?;
         Ok(Self { last_id, revision })
     }
@@ -46,6 +52,8 @@ pub(super) fn create(batch: &mut Batch<'_>, region: RegionId, request: CreateNam
     if batch.table.named(&request.name).is_some() {
         return Err(refused(Reason::NamespaceExists, request.name));
     }
+    // A restore that has not finished has lost the race, and its rows must not be this namespace's.
+    forget_staged(batch, region)?;
     let mut counters = Counters::read(batch, region)?;
     counters.last_id += 1;
     counters.write(batch, region)?;
@@ -61,6 +69,7 @@ pub(super) fn create(batch: &mut Batch<'_>, region: RegionId, request: CreateNam
         // Versions of an earlier namespace of this name stay wrong in this one.
         revision: counters.revision,
         oldest_revision: counters.revision + 1,
+        oldest_ts: 0,
     };
     batch.update(info.clone());
     Ok(Outcome::Namespace(info.into()))
@@ -76,27 +85,93 @@ pub(super) fn delete(batch: &mut Batch<'_>, region: RegionId, name: &str) -> Eff
     Ok(Outcome::Done(info.revision))
 }
 
-/// Writes rows of a saved snapshot as they are. Namespaces among them appear with their numbers and revisions.
+/// Writes rows of a saved snapshot as they are. Its namespaces are staged, and appear with the last rows.
 pub(super) fn restore(batch: &mut Batch<'_>, region: RegionId, restore: &RestoreRecords) -> Effect {
+    if !batch.table.is_empty() {
+        return Err(refused(Reason::NotEmpty, "there are namespaces"));
+    }
+    // Read before anything is written: a refusal changes nothing.
+    let rows: Vec<Row<'_>> = snapshot::rows(&restore.rows).collect::<Result<_, _>>().map_err(no_snapshot)?;
+    let before = if restore.first { BTreeMap::new() } else { staged(batch, region)? };
+    let named = named(region, &rows)?;
+    let known = |id: &NamespaceId| before.contains_key(id) || named.contains_key(id);
+    if !rows.iter().filter(|row| row.family != META).all(|row| namespace_of(row).as_ref().is_some_and(known))
+    {
+        return Err(refused(Reason::Invalid, "rows of a namespace that the snapshot does not name"));
+    }
+    if restore.first {
+        forget_staged(batch, region)?;
+    }
     let mut records = 0;
-    for row in snapshot::rows(&restore.rows) {
-        let Ok(row) = row else { return Err(refused(Reason::Invalid, "rows that no snapshot holds")) };
-        records += u64::from(restore_row(batch, region, &row)?);
+    for row in rows {
+        records += u64::from(matches!(row.family, CAS | RAW));
+        restore_row(batch, region, &row)?;
+    }
+    if restore.last {
+        show_staged(batch, region)?;
     }
     Ok(Outcome::Done(records))
 }
 
-/// Whether the row was a live record.
-fn restore_row(batch: &mut Batch<'_>, region: RegionId, row: &Row<'_>) -> Result<bool, EngineError> {
+fn no_snapshot(_damaged: EngineError) -> Stop {
+    refused(Reason::Invalid, "rows that no snapshot holds")
+}
+
+type Staged = BTreeMap<NamespaceId, NamespaceInfo>;
+
+/// The namespaces of a restore that has not finished.
+fn staged(batch: &Batch<'_>, region: RegionId) -> Result<Staged, EngineError> {
+    let (start, end) = region::staged_range(region);
+    let rows = batch.rows(META, &start, &end, usize::MAX)?;
+    let info = |(_, row): (_, Bytes)| NamespaceInfo::decode(&row).map(|info| (info.id, info));
+    rows.into_iter().map(info).collect()
+}
+
+/// The namespaces that rows of a snapshot name.
+fn named(region: RegionId, rows: &[Row<'_>]) -> Result<Staged, Stop> {
+    let mut named = Staged::new();
+    for row in rows.iter().filter(|row| row.family == META) {
+        let own = region::meta_of_snapshot(region, row.key).map_err(no_snapshot)?;
+        if own != region::counters_key(region) {
+            let info = NamespaceInfo::decode(row.value).map_err(no_snapshot)?;
+            named.insert(info.id, info);
+        } else if Counters::decode(row.value).is_err() {
+            return Err(refused(Reason::Invalid, "rows that no snapshot holds"));
+        }
+    }
+    Ok(named)
+}
+
+fn namespace_of(row: &Row<'_>) -> Option<NamespaceId> {
+    row.key.first_chunk().map(|id| NamespaceId(u32::from_be_bytes(*id)))
+}
+
+fn forget_staged(batch: &mut Batch<'_>, region: RegionId) -> Result<(), EngineError> {
+    for id in staged(batch, region)?.into_keys() {
+        batch.remove(id)?;
+        batch.delete(META, region::staged_key(region, id))?;
+    }
+    Ok(())
+}
+
+fn show_staged(batch: &mut Batch<'_>, region: RegionId) -> Result<(), EngineError> {
+    for (id, info) in staged(batch, region)? {
+        batch.delete(META, region::staged_key(region, id))?;
+        batch.update(info);
+    }
+    Ok(())
+}
+
+fn restore_row(batch: &mut Batch<'_>, region: RegionId, row: &Row<'_>) -> Result<(), EngineError> {
     if row.family != META {
-        batch.put(row.family, row.key.to_vec(), Bytes::copy_from_slice(row.value))?;
-        return Ok(matches!(row.family, crate::engine::CAS | crate::engine::RAW));
+        return batch.put(row.family, row.key.to_vec(), Bytes::copy_from_slice(row.value));
     }
-    let own = region::meta_of_snapshot(region, row.key)?;
-    if own == region::counters_key(region) {
-        batch.put(META, own, Bytes::copy_from_slice(row.value))?;
-    } else {
-        batch.update(NamespaceInfo::decode(row.value)?);
+    if region::meta_of_snapshot(region, row.key)? != region::counters_key(region) {
+        let id = NamespaceInfo::decode(row.value)?.id;
+        return batch.put(META, region::staged_key(region, id), Bytes::copy_from_slice(row.value));
     }
-    Ok(false)
+    let (saved, own) = (Counters::decode(row.value)?, Counters::read(batch, region)?);
+    let larger =
+        Counters { last_id: saved.last_id.max(own.last_id), revision: saved.revision.max(own.revision) };
+    larger.write(batch, region)
 }

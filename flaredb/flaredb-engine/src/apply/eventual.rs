@@ -1,15 +1,12 @@
 //! Commands of Eventual namespaces: the larger `(ts, origin)` wins, whatever the order of arrival.
 
 use bytes::Bytes;
-use flaredb_proto::v1::{CollectTombstones, KvDelete, KvPut, NamespaceMode, flare_response::Outcome};
+use flaredb_proto::v1::{
+    CollectTombstones, KvDelete, KvPut, NamespaceMode, flare_response::Outcome, refused::Reason,
+};
 
-use super::{Effect, Growth, inside_prefix, namespace};
+use super::{Effect, Growth, inside_prefix, namespace, refused};
 use crate::{batch::Batch, engine::RAW, keys, raw::Row};
-
-/// Tombstones that one command collects at most.
-const COLLECTED_MAX: usize = 50_000;
-/// Rows that one command looks at in one read.
-const LOOKED_AT: usize = 10_000;
 
 pub(super) fn put(batch: &mut Batch<'_>, put: KvPut) -> Effect {
     let row = Row { ts: put.ts, origin: put.origin, value: Some(put.value) };
@@ -24,6 +21,9 @@ pub(super) fn delete(batch: &mut Batch<'_>, delete: KvDelete) -> Effect {
 fn write(batch: &mut Batch<'_>, namespace_id: u32, key: Bytes, row: Row) -> Effect {
     let info = namespace(batch, namespace_id, NamespaceMode::Eventual)?;
     inside_prefix(&info, &key)?;
+    if row.ts < info.oldest_ts {
+        return Err(refused(Reason::StaleTs, format!("{} is below {}", row.ts, info.oldest_ts)));
+    }
     let at = keys::record(info.id, &key);
     let before = batch.get(RAW, &at)?.map(Row::decode).transpose()?;
     let ts = row.ts;
@@ -39,25 +39,20 @@ fn write(batch: &mut Batch<'_>, namespace_id: u32, key: Bytes, row: Row) -> Effe
     Ok(Outcome::Done(ts))
 }
 
-/// Removes tombstones that are older than every write that may still arrive.
+/// Removes tombstones. An older write that arrives after them would bring its record back, so it is refused from now
+/// on.
 pub(super) fn collect(batch: &mut Batch<'_>, collect: &CollectTombstones) -> Effect {
-    let info = namespace(batch, collect.namespace_id, NamespaceMode::Eventual)?;
-    let (mut start, end) = (keys::record(info.id, &[]), keys::namespace_end(info.id));
+    let mut info = namespace(batch, collect.namespace_id, NamespaceMode::Eventual)?;
     let mut collected = 0;
-    loop {
-        let rows = batch.rows(RAW, &start, &end, LOOKED_AT)?;
-        let more = rows.len() == LOOKED_AT;
-        for (key, row) in rows {
-            start.clone_from(&key);
-            start.push(0);
-            let row = Row::decode(row)?;
-            if row.value.is_none() && row.ts < collect.before_ts {
-                batch.delete(RAW, key)?;
-                collected += 1;
-            }
-        }
-        if !more || collected >= COLLECTED_MAX {
-            return Ok(Outcome::Done(u64::try_from(collected).unwrap_or(u64::MAX)));
+    for key in &collect.keys {
+        let at = keys::record(info.id, key);
+        let row = batch.get(RAW, &at)?.map(Row::decode).transpose()?;
+        if row.is_some_and(|row| row.is_tombstone_before(collect.before_ts)) {
+            batch.delete(RAW, at)?;
+            collected += 1;
         }
     }
+    info.oldest_ts = info.oldest_ts.max(collect.before_ts);
+    batch.update(info);
+    Ok(Outcome::Done(collected))
 }

@@ -16,8 +16,9 @@ use crate::{
     keys,
 };
 
-/// Revisions that one command forgets at most; a leader that wants more asks again.
-const COMPACTED_EVENTS_MAX: usize = 50_000;
+/// Rows of history that one command forgets at most, so that it never holds up others for long; a leader that wants
+/// more asks again. More than the largest batch makes, so that each command forgets something.
+const COMPACTED_ROWS_MAX: usize = 4_096;
 /// Front byte of a row of `old`: there was a value.
 pub(crate) const OLD_VALUE: u8 = 1;
 /// Front byte of a row of `old`: the key was deleted.
@@ -103,6 +104,7 @@ fn remember(batch: &mut Batch<'_>, info: &NamespaceInfo, id: &Bytes) -> Result<(
 fn check(batch: &Batch<'_>, info: &NamespaceInfo, compares: &[Compare]) -> Result<(), Stop> {
     let mut conflicts = Vec::new();
     for compare in compares {
+        inside_prefix(info, &compare.key)?;
         let found = batch.record(info.id, &compare.key)?;
         let actual = found.as_ref().map_or(0, |(version, _)| *version);
         if actual != compare.version {
@@ -140,12 +142,7 @@ fn plan(batch: &Batch<'_>, info: &NamespaceInfo, writes: Vec<Write>) -> Result<V
     Ok(steps)
 }
 
-fn write(
-    batch: &mut Batch<'_>,
-    info: &NamespaceInfo,
-    position: u32,
-    step: Step,
-) -> Result<(), EngineError> {
+fn write(batch: &mut Batch<'_>, info: &NamespaceInfo, position: u32, step: Step) -> Result<(), EngineError> {
     let previous_version = step.before.as_ref().map_or(0, |(version, _)| *version);
     if let Some((version, value)) = step.before {
         batch.put(OLD, keys::old(info.id, &step.key, version), tagged(OLD_VALUE, &value))?;
@@ -183,12 +180,13 @@ pub(super) fn compact(batch: &mut Batch<'_>, compact: &CompactHistory) -> Effect
     if last < info.oldest_revision {
         return Ok(Outcome::Done(info.oldest_revision));
     }
-    let (start, end) = (keys::revision(info.id, 0), keys::revision(info.id, last + 1));
-    let rows = batch.rows(HIST, &start, &end, COMPACTED_EVENTS_MAX)?;
-    let all = rows.len() < COMPACTED_EVENTS_MAX;
+    let (start, end) = (keys::revision(info.id, info.oldest_revision), keys::revision(info.id, last + 1));
+    let rows = batch.rows(HIST, &start, &end, COMPACTED_ROWS_MAX)?;
+    let all = rows.len() < COMPACTED_ROWS_MAX;
     let reached = if all { last } else { rows.last().map_or(Ok(last), |(key, _)| revision_of(key))? - 1 };
     for (key, row) in rows {
-        let (revision, position) = (revision_of(&key)?, key.last_chunk().map(|chunk| u32::from_be_bytes(*chunk)));
+        let (revision, position) =
+            (revision_of(&key)?, key.last_chunk().map(|chunk| u32::from_be_bytes(*chunk)));
         if revision > reached {
             break;
         }

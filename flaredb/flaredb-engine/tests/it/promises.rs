@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use flaredb_engine::{EventLimits, NamespaceId, ReadError, ScanRange};
 use flaredb_proto::v1::{
-    CompactHistory, CollectTombstones, CreateNamespaceRequest, DeleteNamespaceRequest, KvDelete, KvPut,
+    CollectTombstones, CompactHistory, CreateNamespaceRequest, DeleteNamespaceRequest, KvDelete, KvPut,
     NamespaceMode, flare_request::Command, flare_response::Outcome, refused::Reason,
 };
 
@@ -22,7 +22,10 @@ fn reason(outcome: &Outcome) -> Reason {
 fn keys_at(store: &Store, revision: Option<u64>) -> Vec<(String, u64)> {
     let range = ScanRange { revision, ..ScanRange::default() };
     let page = store.region.scan(ONE, range).unwrap();
-    page.records.iter().map(|record| (String::from_utf8_lossy(&record.key).into_owned(), record.version)).collect()
+    page.records
+        .iter()
+        .map(|record| (String::from_utf8_lossy(&record.key).into_owned(), record.version))
+        .collect()
 }
 
 #[test]
@@ -39,7 +42,8 @@ fn versions_never_repeat_not_even_after_delete_and_create() {
 fn failed_compare_reports_what_was_found_and_changes_nothing() {
     let mut store = Store::strong();
     store.apply(put("k", "a", 0));
-    let Outcome::Conflicts(found) = store.apply(commit(&[("k", 7)], &[("k", Some("b")), ("l", None)], "")) else {
+    let Outcome::Conflicts(found) = store.apply(commit(&[("k", 7)], &[("k", Some("b")), ("l", None)], ""))
+    else {
         panic!("it took effect")
     };
     let conflict = &found.conflicts[0];
@@ -94,7 +98,13 @@ fn events_are_whole_revisions_with_the_values_of_their_time() {
     let seen: Vec<_> = batch
         .revisions
         .iter()
-        .map(|revision| revision.events.iter().map(|event| (event.value.clone(), event.previous_version)).collect())
+        .map(|revision| {
+            revision
+                .events
+                .iter()
+                .map(|event| (event.value.clone(), event.previous_version))
+                .collect::<Vec<_>>()
+        })
         .collect();
     let value = |text: &'static str| Some(Bytes::from_static(text.as_bytes()));
     let wanted: [Vec<(Option<Bytes>, u64)>; 2] =
@@ -162,7 +172,9 @@ fn namespace_made_again_goes_on_counting_where_the_old_one_ended() {
 #[test]
 fn eventual_writes_commute_and_deletes_stay_dead() {
     let write = |ts, origin, value: Option<&'static str>| match value {
-        Some(value) => Command::KvPut(KvPut { namespace_id: 1, key: "k".into(), value: value.into(), ts, origin }),
+        Some(value) => {
+            Command::KvPut(KvPut { namespace_id: 1, key: "k".into(), value: value.into(), ts, origin })
+        }
         None => Command::KvDelete(KvDelete { namespace_id: 1, key: "k".into(), ts, origin }),
     };
     let writes = [(5, 1, Some("a")), (5, 2, Some("b")), (7, 1, None), (6, 9, Some("late"))];
@@ -179,12 +191,47 @@ fn eventual_writes_commute_and_deletes_stay_dead() {
     assert!(hashes.windows(2).all(|pair| pair[0] == pair[1]));
 }
 
+fn tombstone(key: &str, ts: u64) -> Command {
+    Command::KvDelete(KvDelete { namespace_id: 1, key: key.to_owned().into(), ts, origin: 0 })
+}
+
+fn raw_put(key: &str, ts: u64) -> Command {
+    let (key, value) = (key.to_owned().into(), Bytes::from_static(b"v"));
+    Command::KvPut(KvPut { namespace_id: 1, key, value, ts, origin: 0 })
+}
+
 #[test]
 fn only_old_tombstones_are_collected() {
     let mut store = Store::eventual();
-    for (key, ts) in [("a", 1), ("b", 9)] {
-        store.apply(Command::KvDelete(KvDelete { namespace_id: 1, key: key.into(), ts, origin: 0 }));
-    }
-    let collect = Command::CollectTombstones(CollectTombstones { namespace_id: 1, before_ts: 5 });
+    store.apply_all(vec![tombstone("a", 1), tombstone("b", 9), raw_put("c", 2)]);
+    let found = store.region.old_tombstones(ONE, 5, b"").unwrap();
+    assert_eq!((found.keys, found.next), (vec![Bytes::from_static(b"a")], None));
+    let keys = ["a", "b", "c", "d"].map(|key| Bytes::from_static(key.as_bytes())).to_vec();
+    let collect = Command::CollectTombstones(CollectTombstones { namespace_id: 1, before_ts: 5, keys });
     assert_eq!(store.apply(collect), Outcome::Done(1));
+    assert!(store.region.raw_get(ONE, b"c").unwrap().is_some());
+}
+
+#[test]
+fn write_that_is_older_than_a_collected_tombstone_does_not_come_back() {
+    let mut store = Store::eventual();
+    store.apply(tombstone("a", 3));
+    let keys = vec![Bytes::from_static(b"a")];
+    store.apply(Command::CollectTombstones(CollectTombstones { namespace_id: 1, before_ts: 5, keys }));
+    assert_eq!(reason(&store.apply(raw_put("a", 2))), Reason::StaleTs);
+    assert_eq!(store.region.raw_get(ONE, b"a").unwrap(), None);
+    assert_eq!(store.apply(raw_put("a", 5)), Outcome::Done(5));
+}
+
+#[test]
+fn pages_among_many_deleted_records_are_bounded_and_lead_on() {
+    let mut store = Store::eventual();
+    store.apply_all((0..10_500).map(|number| tombstone(&format!("a{number:05}"), 1)).collect());
+    store.apply(raw_put("b", 1));
+    let first = store.region.raw_scan(ONE, b"", None, 0).unwrap();
+    assert!(first.records.is_empty());
+    let second = store.region.raw_scan(ONE, &first.next.unwrap(), None, 0).unwrap();
+    assert_eq!((second.records.len(), second.next), (1, None));
+    let some = store.region.old_tombstones(ONE, 2, b"").unwrap();
+    assert_eq!((some.keys.len(), some.next), (1_000, Some(Bytes::from_static(b"a01000"))));
 }

@@ -1,8 +1,11 @@
 //! What a crash leaves, and what a snapshot carries.
 
 use bytes::Bytes;
-use flaredb_engine::{Applied, Entry, NamespaceId};
-use flaredb_proto::v1::{CreateNamespaceRequest, NamespaceMode, RestoreRecords, flare_request::Command};
+use flaredb_engine::{Applied, Entry, NamespaceId, ReadError};
+use flaredb_proto::v1::{
+    CreateNamespaceRequest, NamespaceMode, RestoreRecords, flare_request::Command, flare_response::Outcome,
+    refused::Reason,
+};
 use tempfile::TempDir;
 
 use crate::store::{Store, commit, delete, encode, open, put};
@@ -89,6 +92,7 @@ fn crash_during_an_installation_leaves_an_empty_region() {
     let mut install = target.region.install().unwrap();
     install.write(&chunk.data).unwrap();
     drop(install);
+    assert!(matches!(target.region.get(NamespaceId(1), b"k"), Err(ReadError::Installing)));
     let folder = target.folder;
     drop(target.region);
     let region = open(&folder);
@@ -103,8 +107,74 @@ fn restored_rows_keep_versions_and_go_on_counting() {
     source.apply(put("k", "w", 1));
     let rows = source.region.snapshot().unwrap().read(&[], 1 << 20).unwrap().data;
     let mut target = Store::new();
-    target.apply(Command::RestoreRecords(RestoreRecords { rows, last: true }));
+    target.apply(restore(rows, true, true));
     assert_eq!(target.get("k"), Some(("w".to_owned(), 2)));
     target.apply(put("k", "x", 2));
     assert_eq!(target.get("k"), Some(("x".to_owned(), 3)));
+}
+
+fn restore(rows: Bytes, first: bool, last: bool) -> Command {
+    Command::RestoreRecords(RestoreRecords { rows, last, first })
+}
+
+/// The chunks of a snapshot with one namespace of two records.
+fn chunks() -> Vec<Bytes> {
+    let mut source = Store::strong();
+    source.apply(put("a", "v", 0));
+    source.apply(put("b", "w", 0));
+    let snapshot = source.region.snapshot().unwrap();
+    let (mut chunks, mut cursor) = (Vec::new(), Some(Vec::new()));
+    while let Some(at) = cursor {
+        let chunk = snapshot.read(&at, 40).unwrap();
+        chunks.push(chunk.data);
+        cursor = chunk.next;
+    }
+    assert!(chunks.len() > 2);
+    chunks
+}
+
+fn refusal(outcome: &Outcome) -> Option<Reason> {
+    if let Outcome::Refused(refused) = outcome { Some(refused.reason()) } else { None }
+}
+
+#[test]
+fn restored_namespaces_appear_with_the_last_rows_and_not_before() {
+    let (chunks, mut target) = (chunks(), Store::new());
+    for (number, rows) in chunks.iter().enumerate() {
+        assert!(target.region.namespaces().is_empty());
+        target.apply(restore(rows.clone(), number == 0, number + 1 == chunks.len()));
+    }
+    assert_eq!(target.get("a"), Some(("v".to_owned(), 1)));
+    assert_eq!(refusal(&target.apply(restore(chunks[0].clone(), true, true))), Some(Reason::NotEmpty));
+}
+
+#[test]
+fn nothing_of_an_unfinished_restore_shows_up_in_what_comes_after_it() {
+    let (chunks, mut target) = (chunks(), Store::new());
+    for (number, rows) in chunks[..chunks.len() - 1].iter().enumerate() {
+        target.apply(restore(rows.clone(), number == 0, false));
+    }
+    target.create("another", NamespaceMode::Strong, "");
+    assert_eq!(target.region.namespaces().len(), 1);
+    let id = target.region.namespaces()[0].id;
+    assert_eq!(target.region.get(id, b"a").unwrap().0, None);
+    let last = chunks.last().unwrap().clone();
+    assert_eq!(refusal(&target.apply(restore(last, false, true))), Some(Reason::NotEmpty));
+    let mut again = Store::new();
+    again.apply(restore(chunks[0].clone(), true, false));
+    for (number, rows) in chunks.iter().enumerate() {
+        again.apply(restore(rows.clone(), number == 0, number + 1 == chunks.len()));
+    }
+    assert_eq!(again.get("b"), Some(("w".to_owned(), 2)));
+}
+
+#[test]
+fn rows_without_their_namespace_are_refused() {
+    let mut target = Store::new();
+    let rows = chunks().pop().unwrap();
+    assert_eq!(refusal(&target.apply(restore(rows, true, true))), Some(Reason::Invalid));
+    assert_eq!(
+        refusal(&target.apply(restore(Bytes::from_static(b"junk"), true, true))),
+        Some(Reason::Invalid)
+    );
 }

@@ -262,7 +262,8 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         if self.purpose == Purpose::Heartbeat {
             let answers = async move {
                 let Some(request) = input.next().await else { return stream::empty().boxed() };
-                let answer = peer.heartbeat(request, option.soft_ttl()).await;
+                // All of the time until the next one: an answer that is a little late still renews the lease.
+                let answer = peer.heartbeat(request, option.hard_ttl()).await;
                 stream::iter([answer]).boxed()
             };
             return answers.map(Ok).boxed();

@@ -4,7 +4,11 @@
 //! repeated chunk is answered and not stored again, so the sender may repeat whatever it is unsure of. A new
 //! transfer replaces an unfinished one.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::PathBuf,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use bytes::Bytes;
 use tokio::sync::Mutex;
@@ -25,6 +29,9 @@ use crate::{
 pub(crate) struct Incoming {
     dir: PathBuf,
     region_id: u64,
+    /// Numbers the spools: a chunk whose caller went away may still be written when the next transfer begins, and
+    /// its spool's file must not be the new one's.
+    spools: AtomicU64,
     transfer: Mutex<Option<Transfer>>,
 }
 
@@ -43,7 +50,7 @@ fn broken(error: io::Error) -> Status {
 
 impl Incoming {
     pub(crate) fn new(dir: PathBuf, region_id: u64) -> Self {
-        Self { dir, region_id, transfer: Mutex::new(None) }
+        Self { dir, region_id, spools: AtomicU64::new(0), transfer: Mutex::new(None) }
     }
 
     /// Takes one chunk; the answer to the last one is given when the snapshot is installed.
@@ -79,9 +86,10 @@ impl Incoming {
         let restarted =
             known && chunk.sequence == 0 && slot.as_ref().is_some_and(|transfer| !transfer.installed);
         if !known || restarted {
-            // The old spool has the same name; it must be gone before the new one is made.
+            // The old one goes first: two large snapshots need not fit on the disk at once.
             *slot = None;
-            let name = format!("region-{}.snapshot", self.region_id);
+            let number = self.spools.fetch_add(1, Ordering::Relaxed);
+            let name = format!("region-{}-{number}.snapshot", self.region_id);
             let spool = SpoolWriter::create(self.dir.join(name)).map_err(broken)?;
             let id = chunk.transfer_id;
             return Ok(slot.insert(Transfer { id, next_sequence: 0, spool: Some(spool), installed: false }));
