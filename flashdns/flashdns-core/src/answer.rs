@@ -5,11 +5,13 @@
 //! one record set.
 
 mod additional;
+mod lookahead;
 mod query;
 mod reply;
 mod resolve;
 
 use crate::{Catalog, rtype};
+pub use lookahead::Lookahead;
 use query::{Fault, Header, Query};
 use reply::Reply;
 
@@ -52,17 +54,29 @@ pub enum Transport {
 /// each other for ever), or `out` has not even room for the question.
 pub fn answer(catalog: &Catalog, query: &[u8], transport: Transport, out: &mut [u8]) -> Option<usize> {
     let header = Header::read(query)?;
-    match Query::read(query, header) {
-        Ok(asked) => {
-            let mut reply = Reply::start(query, &asked, transport, out)?;
-            match refusal(&asked) {
-                Some(rcode) => reply.fail(rcode),
-                None => resolve::resolve(catalog, &asked, &mut reply),
-            }
-            reply.finish(header)
-        }
-        Err(fault) => refuse(query, header, fault, out),
+    let mut asked = Query::default();
+    let read = asked.read(query, header);
+    reply(catalog, query, header, (&asked, read), transport, out)
+}
+
+/// The reply to a message that was read to `asked`.
+fn reply(
+    catalog: &Catalog,
+    message: &[u8],
+    header: Header,
+    (asked, read): (&Query, Result<(), Fault>),
+    transport: Transport,
+    out: &mut [u8],
+) -> Option<usize> {
+    if let Err(fault) = read {
+        return refuse(message, header, fault, out);
     }
+    let mut reply = Reply::start(message, asked, transport, out)?;
+    match refusal(asked) {
+        Some(rcode) => reply.fail(rcode),
+        None => resolve::resolve(catalog, asked, &mut reply),
+    }
+    reply.finish(header)
 }
 
 /// What we do not answer although it is well-formed.

@@ -27,23 +27,37 @@ pub(crate) struct Labels {
     hashes: [u32; LABELS_MAX + 1],
 }
 
-impl Labels {
-    /// Reads the name at `at`; `None` if there is none. Returns where the name ends, too.
-    ///
-    /// A pointer must point before everything read so far, so that no chain of them is endless.
-    pub(crate) fn read(message: &[u8], at: usize, pointers: bool) -> Option<(Labels, usize)> {
-        let mut name = Labels {
+impl Default for Labels {
+    fn default() -> Labels {
+        Labels {
             wire: [0; NAME_BYTES_MAX + 1],
             length: 0,
             depth: 0,
             starts: [0; LABELS_MAX + 1],
             places: [0; LABELS_MAX + 1],
             hashes: [hash::ROOT; LABELS_MAX + 1],
-        };
-        let end = name.collect(message, at, pointers)?;
-        name.wire.get_mut(..name.length)?.make_ascii_lowercase();
-        name.hash();
-        Some((name, end))
+        }
+    }
+}
+
+impl Labels {
+    /// The name at `at`, which may be compressed; `None` if there is none.
+    pub(crate) fn of(message: &[u8], at: usize) -> Option<Labels> {
+        let mut name = Labels::default();
+        name.read(message, at, true)?;
+        Some(name)
+    }
+
+    /// Becomes the name at `at` and returns where that ends; `None` if there is none.
+    ///
+    /// It is read in place, since it is large, and few of its octets are used by most names. A pointer must point
+    /// before everything read so far, so that no chain of them is endless.
+    pub(crate) fn read(&mut self, message: &[u8], at: usize, pointers: bool) -> Option<usize> {
+        (self.length, self.depth) = (0, 0);
+        let end = self.collect(message, at, pointers)?;
+        self.wire.get_mut(..self.length)?.make_ascii_lowercase();
+        self.hash();
+        Some(end)
     }
 
     fn collect(&mut self, message: &[u8], from: usize, pointers: bool) -> Option<usize> {

@@ -27,7 +27,7 @@ mod shards;
 pub mod validate;
 mod zone;
 
-pub use answer::{Transport, answer};
+pub use answer::{Lookahead, Transport, answer};
 pub use catalog::Catalog;
 pub use name::{Name, NameError};
 pub use rrset::{Change, RrSet};

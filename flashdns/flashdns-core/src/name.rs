@@ -318,11 +318,38 @@ impl PartialOrd for Name {
 
 impl Ord for Name {
     fn cmp(&self, other: &Name) -> Ordering {
-        let labels = |name: &Name| {
-            let mut labels: Vec<Vec<u8>> = name.labels().map(<[u8]>::to_ascii_lowercase).collect();
-            labels.reverse();
-            labels
-        };
-        labels(self).cmp(&labels(other))
+        let (mine, others) = (Starts::of(&self.0), Starts::of(&other.0));
+        let lower = u8::to_ascii_lowercase;
+        for (a, b) in mine.rightmost_first(&self.0).zip(others.rightmost_first(&other.0)) {
+            let order = a.iter().map(lower).cmp(b.iter().map(lower));
+            if order.is_ne() {
+                return order;
+            }
+        }
+        mine.count.cmp(&others.count)
+    }
+}
+
+/// Where the labels of a name begin, so that it can be read from the right without allocating.
+struct Starts {
+    at: [u8; LABELS_MAX],
+    count: usize,
+}
+
+impl Starts {
+    fn of(wire: &[u8]) -> Starts {
+        let mut starts = Starts { at: [0; LABELS_MAX], count: 0 };
+        let mut rest = wire;
+        while let (Some((_, after)), Some(at)) = (split_first(rest), starts.at.get_mut(starts.count)) {
+            *at = u8::try_from(wire.len() - rest.len()).unwrap_or(u8::MAX);
+            starts.count += 1;
+            rest = after;
+        }
+        starts
+    }
+
+    fn rightmost_first<'a>(&'a self, wire: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        let starts = self.at.iter().take(self.count).rev();
+        starts.filter_map(|&at| split_first(wire.get(usize::from(at)..)?).map(|(label, _)| label))
     }
 }

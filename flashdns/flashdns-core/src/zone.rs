@@ -300,6 +300,16 @@ impl Zone {
         self.base.find(hash, matches)
     }
 
+    /// Where in the base the node of `name` probably is.
+    pub(crate) fn likely_place(&self, name: &Labels) -> Option<u32> {
+        self.base.likely_place(name.hash_at(name.depth()))
+    }
+
+    /// Reads a little at a place of the base.
+    pub(crate) fn touch(&self, place: Option<u32>) -> u8 {
+        place.map_or(0, |place| self.base.touch(place))
+    }
+
     /// The node of the zone's own name.
     pub(crate) fn apex(&self) -> Node<'_> {
         Node::whole(&self.apex)

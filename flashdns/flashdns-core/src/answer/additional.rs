@@ -63,7 +63,7 @@ pub(crate) fn for_referral(
 
 /// The name in the data at `at`, if it is in the zone.
 fn target(step: &Step<'_, '_, '_>, at: usize) -> Option<Labels> {
-    let (target, _) = Labels::read(step.reply.written(), at, true)?;
+    let target = Labels::of(step.reply.written(), at)?;
     target.is_within(step.name, step.zone.depth()).then_some(target)
 }
 

@@ -29,7 +29,8 @@ pub(crate) struct Edns {
     pub(crate) dnssec: bool,
 }
 
-/// A well-formed query.
+/// A query, once it was read without a [`Fault`].
+#[derive(Default)]
 pub(crate) struct Query {
     pub(crate) name: Labels,
     pub(crate) rtype: u16,
@@ -67,25 +68,27 @@ impl Header {
 }
 
 impl Query {
-    /// Reads a query whose header was read already.
-    pub(crate) fn read(message: &[u8], header: Header) -> Result<Query, Fault> {
-        let fault = |rcode, question_end| Fault { rcode, question_end };
-        let question = Query::question(message).filter(|_| header.questions == 1);
-        let question_end = question.as_ref().map(|query| query.question_end);
+    /// Becomes the query in a message whose header was read already.
+    pub(crate) fn read(&mut self, message: &[u8], header: Header) -> Result<(), Fault> {
+        let has_question = header.questions == 1 && self.question(message).is_some();
+        let question_end = has_question.then_some(self.question_end);
+        let fault = |rcode| Err(Fault { rcode, question_end });
         if header.opcode != 0 {
-            return Err(fault(Rcode::NOT_IMPLEMENTED, question_end));
+            return fault(Rcode::NOT_IMPLEMENTED);
         }
-        let mut query = question.ok_or_else(|| fault(Rcode::FORMAT_ERROR, None))?;
-        query.edns =
-            edns(message, &query, header).map_err(|_broken| fault(Rcode::FORMAT_ERROR, question_end))?;
-        Ok(query)
+        match edns(message, self.question_end, header) {
+            Ok(edns) if has_question => self.edns = edns,
+            _ => return fault(Rcode::FORMAT_ERROR),
+        }
+        Ok(())
     }
 
-    fn question(message: &[u8]) -> Option<Query> {
-        let (name, end) = Labels::read(message, HEADER, false)?;
+    fn question(&mut self, message: &[u8]) -> Option<()> {
+        let end = self.name.read(message, HEADER, false)?;
         let [t0, t1, c0, c1] = *message.get(end..)?.first_chunk()?;
-        let (rtype, class) = (u16::from_be_bytes([t0, t1]), u16::from_be_bytes([c0, c1]));
-        Some(Query { name, rtype, class, question_end: end + 4, edns: None })
+        (self.rtype, self.class) = (u16::from_be_bytes([t0, t1]), u16::from_be_bytes([c0, c1]));
+        self.question_end = end + 4;
+        Some(())
     }
 
     /// How many octets the reply may measure.
@@ -108,8 +111,8 @@ pub(crate) fn announced(transport: Transport) -> u16 {
 struct Broken;
 
 /// Walks the records after the question; finds the OPT record, of which there may be one.
-fn edns(message: &[u8], query: &Query, header: Header) -> Result<Option<Edns>, Broken> {
-    let mut at = query.question_end;
+fn edns(message: &[u8], question_end: usize, header: Header) -> Result<Option<Edns>, Broken> {
+    let mut at = question_end;
     let mut edns = None;
     // Every record takes octets of the message, which therefore bounds this, not the counts.
     for _ in 0..header.skipped {

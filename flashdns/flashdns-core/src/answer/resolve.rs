@@ -43,7 +43,7 @@ pub(crate) fn resolve(catalog: &Catalog, query: &Query, reply: &mut Reply<'_>) {
     let mut visited = Visited { places: [0; CHAIN_MAX], length: 0 };
     visited.note(&query.name);
     while let Ok(Next::Follow(at)) = next {
-        let Some((name, _)) = Labels::read(reply.written(), at, true) else { return };
+        let Some(name) = Labels::of(reply.written(), at) else { return };
         if visited.has(&name, reply.written()) || visited.note(&name) {
             return;
         }
@@ -56,7 +56,7 @@ pub(crate) fn resolve(catalog: &Catalog, query: &Query, reply: &mut Reply<'_>) {
 }
 
 /// The zone that answers for a name. A delegation's DS is the parent's to answer (RFC 4035 §3.1.4.1).
-fn zone_of<'a>(catalog: &'a Catalog, name: &Labels, rtype: u16) -> Option<&'a Zone> {
+pub(crate) fn zone_of<'a>(catalog: &'a Catalog, name: &Labels, rtype: u16) -> Option<&'a Zone> {
     let depth = name.depth();
     let parent = if rtype == rtype::DS && depth > 0 { catalog.find(name, depth - 1) } else { None };
     parent.or_else(|| catalog.find(name, depth))
@@ -73,9 +73,7 @@ impl Visited {
 
     fn has(&self, name: &Labels, message: &[u8]) -> bool {
         let places = self.places.iter().take(self.length);
-        places
-            .filter_map(|&place| Labels::read(message, usize::from(place), true))
-            .any(|(other, _)| other.is(name))
+        places.filter_map(|&place| Labels::of(message, usize::from(place))).any(|other| other.is(name))
     }
 }
 
@@ -185,7 +183,7 @@ impl<'a> Step<'a, '_, '_> {
         let start = self.reply.put(Section::Answer, self.name, depth, set)?;
         let target = start + RECORD_HEAD;
         let prefix = self.name.length() - self.name.suffix(depth).len();
-        let target_length = set.records.len() - RECORD_HEAD;
+        let target_length = set.data().next().map_or(0, |(from, to)| to - from);
         if prefix + target_length > NAME_BYTES_MAX {
             self.reply.fail(Rcode::NAME_TOO_LONG);
             return Ok(Next::Done);

@@ -51,7 +51,7 @@ pub struct DataError {
 }
 
 /// What the data of a type looks like.
-const fn accepted(rtype: u16) -> &'static str {
+pub(super) const fn accepted(rtype: u16) -> &'static str {
     match rtype {
         rtype::A => "an IPv4 address, as in 192.0.2.1",
         rtype::AAAA => "an IPv6 address, as in 2001:db8::1",
@@ -123,8 +123,8 @@ fn scan(line: &str, origin: &Name) -> Result<Box<[u8]>, Cow<'static, str>> {
     }
 }
 
-/// The place is one in a line that nobody but us has seen.
-fn without_place(message: &str) -> &str {
+/// What `domain` says without its line and column, which are of a text that only we have seen, or inexact.
+pub(super) fn without_place(message: &str) -> &str {
     message.splitn(3, ':').last().unwrap_or(message).trim()
 }
 
@@ -163,7 +163,8 @@ pub fn data_text(rtype: u16, data: &[u8]) -> String {
     if let Some(shape) = Shape::of(rtype) {
         return with_names(rtype, shape, data).unwrap_or_else(|| generic(data));
     }
-    let text = read(rtype, data).map(|parsed| parsed.display_zonefile(DisplayKind::Simple).to_string());
+    let known = read(rtype, data).filter(|parsed| !matches!(parsed, ZoneRecordData::Unknown(_)));
+    let text = known.map(|parsed| parsed.display_zonefile(DisplayKind::Simple).to_string());
     let is_safe = |text: &String| {
         matches!(rtype, rtype::A | rtype::AAAA)
             || parse(rtype, text, &Name::root()).is_ok_and(|again| *again == *data)

@@ -15,7 +15,7 @@ use domain::{
 };
 
 use super::{
-    data::{check, data_text, domain_name},
+    data::{accepted, check, data_text, domain_name, without_place},
     type_name,
 };
 use crate::{
@@ -80,7 +80,7 @@ pub enum FileError {
         rtype: String,
     },
     /// The data is not of its type.
-    #[error("line {line}: {owner} {rtype}: {reason}; accepted is the type's presentation form")]
+    #[error("line {line}: {owner} {rtype}: {reason}; accepted is {accepted}")]
     Data {
         /// Where.
         line: usize,
@@ -90,6 +90,8 @@ pub enum FileError {
         rtype: String,
         /// What is wrong with it.
         reason: &'static str,
+        /// What would be right.
+        accepted: &'static str,
     },
 }
 
@@ -154,16 +156,18 @@ impl<'a> Reader<'a> {
 
     /// Reads an entry; whether there was one.
     fn read(&mut self) -> Result<bool, FileError> {
-        match self.file.next_entry().map_err(|error| syntax(&error.to_string()))? {
-            Some(Entry::Record(record)) => self.record(&record).map(|()| true),
-            Some(Entry::Include { .. }) => Err(FileError::Include { line: self.here() }),
-            None => Ok(false),
+        match self.file.next_entry() {
+            Ok(Some(Entry::Record(record))) => self.record(&record).map(|()| true),
+            Ok(Some(Entry::Include { .. })) => Err(FileError::Include { line: self.here() }),
+            Ok(None) => Ok(false),
+            Err(error) => Err(syntax(self.here(), without_place(&error.to_string()))),
         }
     }
 
-    /// The line of the last token that was read.
+    /// The line of the last token that was looked at.
     fn here(&mut self) -> usize {
-        let to = self.file.current_offset().clamp(self.at, self.text.len());
+        // The scanner counts an octet of its own at the start.
+        let to = self.file.current_offset().saturating_sub(1).clamp(self.at, self.text.len());
         let read = self.text.as_bytes().get(self.at..to).unwrap_or_default();
         self.line += read.iter().filter(|&&octet| octet == b'\n').count();
         self.at = to;
@@ -190,7 +194,7 @@ impl<'a> Reader<'a> {
     fn owner(&self, line: usize, record: &ScannedRecord, rtype: u16) -> Result<Name, FileError> {
         let wire = record.owner().to_vec();
         let owner =
-            Name::from_wire(wire.as_slice()).map_err(|_malformed| syntax_at(line, "the owner is no name"))?;
+            Name::from_wire(wire.as_slice()).map_err(|_malformed| syntax(line, "the owner is no name"))?;
         if !owner.is_within(self.zone) {
             return Err(FileError::OutOfZone { line, owner, zone: self.zone.clone() });
         }
@@ -208,7 +212,14 @@ impl<'a> Reader<'a> {
         owner: &Name,
         rtype: u16,
     ) -> Result<Box<[u8]>, FileError> {
-        let refuse = |reason| FileError::Data { line, owner: owner.clone(), rtype: type_name(rtype), reason };
+        let (rtype_name, accepted) = (type_name(rtype), accepted(rtype));
+        let refuse = |reason| FileError::Data {
+            line,
+            owner: owner.clone(),
+            rtype: rtype_name.clone(),
+            reason,
+            accepted,
+        };
         let mut data = Vec::new();
         record.data().compose_rdata(&mut data).map_err(|_never| refuse("too long"))?;
         if !self.has_escaped_at
@@ -254,15 +265,7 @@ fn with_origin(rtype: u16, data: Vec<u8>, origin: &[u8]) -> Vec<u8> {
     replaced
 }
 
-/// `domain` says "line:column: reason".
-fn syntax(message: &str) -> FileError {
-    let mut parts = message.splitn(3, ':');
-    let line = parts.next().and_then(|line| line.parse().ok()).unwrap_or(0);
-    let _column = parts.next();
-    syntax_at(line, parts.next().unwrap_or(message).trim())
-}
-
-fn syntax_at(line: usize, reason: &str) -> FileError {
+fn syntax(line: usize, reason: &str) -> FileError {
     FileError::Syntax { line, reason: reason.to_owned(), hint: hint(reason) }
 }
 

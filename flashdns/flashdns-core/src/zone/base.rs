@@ -7,6 +7,8 @@ use crate::zone::node::Node;
 
 /// Nodes begin at multiples of this, so that a place of 32 bits reaches 32 GiB.
 const ALIGN: usize = 8;
+/// Octets of a line of the processor's cache.
+const LINE: usize = 64;
 const EMPTY: u32 = u32::MAX;
 
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +57,19 @@ impl Base {
             }
         }
         None
+    }
+
+    /// The place that the first slot for `hash` leads to.
+    pub(crate) fn likely_place(&self, hash: u32) -> Option<u32> {
+        let slot = self.slots.get(hash as usize & (self.slots.len() - 1))?;
+        (slot.place != EMPTY).then_some(slot.place)
+    }
+
+    /// Reads from the lines of memory that a usual node at `place` takes.
+    pub(crate) fn touch(&self, place: u32) -> u8 {
+        let at = place as usize * ALIGN;
+        let octet = |at: usize| self.arena.get(at).copied().unwrap_or(0);
+        octet(at) ^ octet(at + LINE)
     }
 
     fn node(&self, place: u32) -> Option<Node<'_>> {
