@@ -12,6 +12,7 @@ mod call;
 mod deadline;
 mod descriptors;
 mod listener;
+mod metrics;
 mod router;
 mod service;
 
@@ -27,7 +28,8 @@ use self::service::Handler;
 pub(crate) use self::{
     call::{Room, Rules},
     listener::{Gates, Served, serve},
-    router::Router,
+    metrics::GrpcMetrics,
+    router::{Router, RouterError},
 };
 use crate::service::BoxError;
 

@@ -17,10 +17,10 @@ use crate::{
     admin::Admin,
     auth::Authenticator,
     config::{HasCommon as _, ServerConfig},
-    grpc::{self, Gates, Room, Router, Rules, Served},
+    grpc::{self, Gates, GrpcMetrics, Room, Router, RouterError, Rules, Served},
     health::Health,
     metrics::Metrics,
-    service::{BoxError, Context, Service, StartError},
+    service::{BoxError, Context, Service, StartError, Started},
     shutdown::{Shutdown, TaskFailure},
     tasks::Tasks,
     tls::Tls,
@@ -74,19 +74,13 @@ pub enum StopError {
     },
 }
 
-struct Bound {
+/// Everything that can be refused before the service is touched.
+struct Prepared {
+    server: ServerConfig,
+    authenticator: Authenticator,
     grpc: TcpListener,
-    grpc_address: SocketAddr,
-    admin: TcpListener,
     admin_address: SocketAddr,
-}
-
-impl Bound {
-    async fn new(server: &ServerConfig) -> Result<Self, BindError> {
-        let (grpc, grpc_address) = bind("server.listen", server.listen).await?;
-        let (admin, admin_address) = bind("server.admin_listen", server.admin_listen).await?;
-        Ok(Self { grpc, grpc_address, admin, admin_address })
-    }
+    context: Context,
 }
 
 async fn bind(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError> {
@@ -103,58 +97,21 @@ impl Process {
     /// A certificate or tokens file that is wrong, a port that is taken, or what the service itself failed with. What
     /// had been started has then ended.
     pub async fn start<S: Service>(config: S::Config) -> Result<Self, StartError> {
-        let common = config.common();
-        let server = common.server.clone();
-        let tls = Tls::load(common.tls, common.auth, S::NAME)?.map(Arc::new);
-        let authenticator = Authenticator::load(common.auth)?;
-        let bound = Bound::new(&server).await?;
-        let context = Context::new::<S>(tls, bound.grpc_address);
-        let admin = admin::<S>(&context);
-        context.tasks.spawn_critical("admin", admin.serve(bound.admin, context.shutdown.stopping()));
-        let starting = context.clone();
-        let started = match S::start(config, context).await {
-            Ok(started) => Router::new(started.grpc, starting.health.clone()).map_err(StartError::from),
+        let prepared = Prepared::new::<S>(&config).await?;
+        let context = prepared.context.clone();
+        let condition = context.health.condition("serving");
+        condition.not_ready("the service is starting");
+        let drain_timeout = prepared.server.drain_timeout();
+        let started = match S::start(config, context.clone()).await {
+            Ok(started) => {
+                prepared.serve(started).inspect(|_process| condition.ok()).map_err(StartError::from)
+            }
             Err(error) => Err(error),
         };
-        match started {
-            Ok(router) => {
-                let rules = rules(&server, router, authenticator, &starting);
-                Ok(Self::serving(starting, rules, (bound.grpc, bound.admin_address), &server))
-            }
-            Err(error) => {
-                end(&starting, server.drain_timeout()).await;
-                Err(error)
-            }
+        if started.is_err() {
+            end(&context, drain_timeout).await;
         }
-    }
-
-    fn serving(
-        context: Context,
-        rules: Rules,
-        ports: (TcpListener, SocketAddr),
-        server: &ServerConfig,
-    ) -> Self {
-        let Context { health, tasks, shutdown, tls, grpc, .. } = context;
-        let (listener, admin) = ports;
-        let gates =
-            Gates { tls: tls.map(|tls| tls.server()), connections_max: server.connections_max, rules };
-        let cut = CancellationToken::new();
-        let (served, ended) = oneshot::channel();
-        let serving = grpc::serve(listener, gates, cut.clone());
-        tasks.spawn_critical("grpc", async move {
-            // Nobody is told when the process was dropped instead of waited for.
-            drop(served.send(serving.await));
-        });
-        Self {
-            grpc,
-            admin,
-            health,
-            shutdown,
-            tasks,
-            drain_timeout: server.drain_timeout(),
-            cut,
-            served: ended,
-        }
+        started
     }
 
     /// Where gRPC is served, with the real port.
@@ -221,6 +178,44 @@ impl Process {
     }
 }
 
+impl Prepared {
+    /// Reads the files, binds the ports, and answers on the admin port.
+    async fn new<S: Service>(config: &S::Config) -> Result<Self, StartError> {
+        let common = config.common();
+        let server = common.server.clone();
+        let tls = Tls::load(common.tls, common.auth, S::NAME)?.map(Arc::new);
+        let authenticator = Authenticator::load(common.auth)?;
+        let (grpc, grpc_address) = bind("server.listen", server.listen).await?;
+        let (admin, admin_address) = bind("server.admin_listen", server.admin_listen).await?;
+        let context = Context::new::<S>(tls, grpc_address);
+        let answers = Admin::new::<S>(&context);
+        context.tasks.spawn_critical("admin", answers.serve(admin, context.shutdown.stopping()));
+        Ok(Self { server, authenticator, grpc, admin_address, context })
+    }
+
+    fn serve(self, started: Started) -> Result<Process, RouterError> {
+        let Self { server, authenticator, grpc, admin_address, context } = self;
+        let Context { health, metrics, tasks, shutdown, tls, grpc: grpc_address } = context;
+        let metrics = GrpcMetrics::new(&metrics);
+        let rules = Rules {
+            router: Router::new(started.grpc, health.clone(), &metrics)?,
+            authenticator,
+            timeout: server.request_timeout(),
+            room: Room::new(server.requests_max, &metrics),
+            draining: shutdown.draining(),
+        };
+        let (connections_max, tls) = (server.connections_max, tls.map(|tls| tls.server()));
+        let (cut, (served, ended)) = (CancellationToken::new(), oneshot::channel());
+        let serving = grpc::serve(grpc, Gates { tls, connections_max, rules, metrics }, cut.clone());
+        tasks.spawn_critical("grpc", async move {
+            // Nobody is told when the process was dropped instead of waited for.
+            drop(served.send(serving.await));
+        });
+        let (grpc, admin, drain_timeout) = (grpc_address, admin_address, server.drain_timeout());
+        Ok(Process { grpc, admin, health, shutdown, tasks, drain_timeout, cut, served: ended })
+    }
+}
+
 impl Context {
     fn new<S: Service>(tls: Option<Arc<Tls>>, grpc: SocketAddr) -> Self {
         let shutdown = Shutdown::default();
@@ -229,19 +224,11 @@ impl Context {
     }
 }
 
-fn admin<S: Service>(context: &Context) -> Admin {
-    let node = context.tls.as_ref().map_or_else(String::new, |tls| tls.identity().node.clone());
-    let Context { health, metrics, grpc, .. } = context.clone();
-    Admin { service: S::NAME, node, grpc, health, metrics }
-}
-
-fn rules(server: &ServerConfig, router: Router, authenticator: Authenticator, context: &Context) -> Rules {
-    Rules {
-        router,
-        authenticator,
-        timeout: server.request_timeout(),
-        room: Room::new(server.requests_max),
-        draining: context.shutdown.draining(),
+impl Admin {
+    fn new<S: Service>(context: &Context) -> Self {
+        let node = context.tls.as_ref().map_or_else(String::new, |tls| tls.identity().node.clone());
+        let Context { health, metrics, grpc, .. } = context.clone();
+        Self { service: S::NAME, node, grpc, health, metrics }
     }
 }
 

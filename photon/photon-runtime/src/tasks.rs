@@ -159,21 +159,32 @@ mod tests {
         (Tasks::new(shutdown.clone()), shutdown)
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn join_waits_for_tasks_and_names_those_that_do_not_end() {
+    async fn panicking() {
+        panic!("on purpose");
+    }
+
+    #[tokio::test]
+    async fn join_waits_for_tasks_that_end() {
         let (tasks, shutdown) = tasks();
         let stopping = tasks.shutdown();
         tasks.spawn("polite", async move { stopping.cancelled().await });
+        shutdown.stop();
+        assert_eq!(tasks.join(Duration::from_secs(60)).await, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn join_names_tasks_that_do_not_end_in_time_and_drops_them() {
+        let (tasks, shutdown) = tasks();
         tasks.spawn("deaf", std::future::pending::<()>());
         shutdown.stop();
-        assert_eq!(tasks.join(Duration::from_secs(1)).await, ["deaf"]);
+        assert_eq!(tasks.join(Duration::from_millis(1)).await, ["deaf"]);
         tasks.tracker.wait().await;
     }
 
     #[tokio::test]
     async fn panic_in_a_task_leaves_the_process_alone() {
         let (tasks, shutdown) = tasks();
-        tasks.spawn("faulty", async { panic!("on purpose") });
+        tasks.spawn("faulty", panicking());
         assert_eq!(tasks.join(Duration::from_secs(60)).await, [""; 0]);
         assert!(!shutdown.is_requested());
     }
@@ -182,11 +193,11 @@ mod tests {
     async fn end_of_a_critical_task_asks_for_the_end_and_is_its_reason() {
         let failing =
             |tasks: &Tasks| tasks.spawn_critical("disk", async { Err::<(), BoxError>("gone".into()) });
-        let panicking = |tasks: &Tasks| tasks.spawn_critical("disk", async { panic!("on purpose") });
+        let panicked = |tasks: &Tasks| tasks.spawn_critical("disk", panicking());
         let returning = |tasks: &Tasks| tasks.spawn_critical("disk", async {});
         for (start, reason) in [
             (&failing as &dyn Fn(&Tasks), "critical task disk ended: gone"),
-            (&panicking, "critical task disk ended: it panicked: on purpose"),
+            (&panicked, "critical task disk ended: it panicked: on purpose"),
             (&returning, "critical task disk ended: it returned although nobody asked it to"),
         ] {
             let (tasks, shutdown) = tasks();

@@ -161,9 +161,9 @@ fn signature_problem(error: &rustls::Error) -> String {
         rustls::Error::InvalidCertificate(
             CertificateError::Expired | CertificateError::ExpiredContext { .. },
         ) => "it has expired; issue a new one with `photon pki`".to_owned(),
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            "it is not signed by the CA in tls.ca".to_owned()
-        }
+        rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => "it is not signed by the CA in tls.ca".to_owned(),
         other => format!("it would be refused by peers: {other}"),
     }
 }

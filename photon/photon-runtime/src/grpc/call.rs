@@ -1,15 +1,10 @@
 //! One call: who makes it, is there room for it, how long may it take, and then its service.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body};
@@ -17,6 +12,7 @@ use tonic::{Status, body::Body};
 use super::{
     body::{CallBody, Until},
     deadline,
+    metrics::GrpcMetrics,
     router::{Router, Rpc},
 };
 use crate::auth::{Authenticator, Peer};
@@ -33,22 +29,23 @@ pub(crate) struct Rules {
 /// Counts the calls in flight up to a limit.
 #[derive(Debug)]
 pub(crate) struct Room {
-    taken: Arc<AtomicU32>,
-    limit: u32,
+    taken: Gauge,
+    limit: i64,
 }
 
 /// A call's place among those in flight; it is free again when this is dropped.
 #[derive(Debug)]
-pub(super) struct Place(Arc<AtomicU32>);
+pub(super) struct Place(Gauge);
 
 impl Room {
-    pub(crate) fn new(limit: u32) -> Self {
-        Self { taken: Arc::default(), limit }
+    pub(crate) fn new(limit: u32, metrics: &GrpcMetrics) -> Self {
+        Self { taken: metrics.in_flight.clone(), limit: limit.into() }
     }
 
     fn enter(&self) -> Result<Place, Status> {
-        let place = Place(Arc::clone(&self.taken));
-        match self.taken.fetch_add(1, Ordering::Relaxed) < self.limit {
+        let before = self.taken.inc();
+        let place = Place(self.taken.clone());
+        match before < self.limit {
             true => Ok(place),
             false => {
                 Err(Status::unavailable(format!("{} calls are in flight, the limit; try again", self.limit)))
@@ -59,7 +56,7 @@ impl Room {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.dec();
     }
 }
 
@@ -71,23 +68,30 @@ pub(super) fn too_late() -> Status {
 impl Rules {
     /// Answers one call from a connection of `peer`.
     pub(super) async fn answer(&self, request: Request<Incoming>, peer: &Peer) -> Response<CallBody> {
-        match self.admitted(request, peer).await {
+        let began = Instant::now();
+        let rpc = self.router.find(request.uri().path());
+        let response = match self.admitted(request, peer, rpc, began).await {
             Ok(response) => response,
             Err(status) => status.into_http::<Body>().map(|body| CallBody::new(body, Until::Sent, None)),
-        }
+        };
+        self.router.metrics(rpc).answered(began, &response);
+        response
     }
 
     async fn admitted(
         &self,
         mut request: Request<Incoming>,
         peer: &Peer,
+        rpc: Option<&Rpc>,
+        began: Instant,
     ) -> Result<Response<CallBody>, Status> {
         let principal = self.authenticator.authenticate(request.headers(), peer)?;
-        let Some(rpc) = self.router.find(request.uri().path()) else {
+        let Some(rpc) = rpc else {
             return Err(Status::unimplemented(format!("no RPC {} here", request.uri().path())));
         };
         let place = if rpc.lasts { None } else { Some(self.room.enter()?) };
-        let deadline = self.deadline(rpc, deadline::of_caller(request.headers())?);
+        let timeout = self.timeout(rpc, deadline::of_caller(request.headers())?);
+        let deadline = timeout.and_then(|timeout| began.checked_add(timeout));
         request.extensions_mut().insert(principal);
         let answer = rpc.call(request.map(Body::new));
         let response = match deadline {
@@ -98,12 +102,12 @@ impl Rules {
         Ok(response.map(|body| CallBody::new(body, until, place)))
     }
 
-    fn deadline(&self, rpc: &Rpc, of_caller: Option<Duration>) -> Option<Instant> {
-        let timeout = match (rpc.lasts, of_caller) {
-            (true, of_caller) => of_caller?,
-            (false, of_caller) => of_caller.unwrap_or(self.timeout).min(self.timeout),
-        };
-        Instant::now().checked_add(timeout)
+    /// How long a call may take: what its caller says, and no longer than the server's limit unless it lasts.
+    fn timeout(&self, rpc: &Rpc, of_caller: Option<Duration>) -> Option<Duration> {
+        match rpc.lasts {
+            true => of_caller,
+            false => Some(of_caller.unwrap_or(self.timeout).min(self.timeout)),
+        }
     }
 
     fn until(&self, rpc: &Rpc, deadline: Option<Instant>) -> Until {
@@ -121,7 +125,7 @@ mod tests {
 
     #[test]
     fn room_is_given_up_to_the_limit_and_comes_back() {
-        let room = Room::new(2);
+        let room = Room::new(2, &GrpcMetrics::new(&crate::Metrics::new("test")));
         let (first, _second) = (room.enter().unwrap(), room.enter().unwrap());
         let refused = room.enter().unwrap_err();
         assert_eq!(refused.code(), tonic::Code::Unavailable);

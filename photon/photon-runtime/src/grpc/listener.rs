@@ -13,6 +13,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -22,7 +23,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::call::Rules;
+use super::{call::Rules, metrics::GrpcMetrics};
 use crate::auth::Peer;
 
 /// A client that takes longer is not there, or does not mean it.
@@ -43,6 +44,7 @@ pub(crate) struct Gates {
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
     pub(crate) connections_max: u32,
     pub(crate) rules: Rules,
+    pub(crate) metrics: GrpcMetrics,
 }
 
 /// How serving ended.
@@ -56,6 +58,19 @@ struct Server {
     tls: Option<TlsAcceptor>,
     rules: Rules,
     http: http2::Builder<Tracked>,
+    metrics: GrpcMetrics,
+}
+
+/// One of the connections that may be open.
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    open: Gauge,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.open.dec();
+    }
 }
 
 /// Spawns the tasks of hyper, one for each call.
@@ -113,18 +128,21 @@ impl Server {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
             .max_header_list_size(HEADER_BYTES_MAX);
-        Self { tls: gates.tls.map(TlsAcceptor::from), rules: gates.rules, http }
+        Self { tls: gates.tls.map(TlsAcceptor::from), rules: gates.rules, http, metrics: gates.metrics }
     }
 
     fn take(self: &Arc<Self>, stream: TcpStream, room: &Arc<Semaphore>, connections: &mut JoinSet<()>) {
-        let Ok(place) = Arc::clone(room).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(room).try_acquire_owned() else {
+            self.metrics.refused.inc();
             tracing::debug!("connection closed: as many as server.connections_max are open");
             return;
         };
-        connections.spawn(Arc::clone(self).connection(stream, place));
+        let open = self.metrics.connections.clone();
+        open.inc();
+        connections.spawn(Arc::clone(self).connection(stream, Place { _permit: permit, open }));
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, _place: OwnedSemaphorePermit) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, _place: Place) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "connection ended before it began");
             return;

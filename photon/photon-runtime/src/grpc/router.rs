@@ -16,6 +16,7 @@ use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 use super::{
     GrpcServer,
     descriptors::{DescriptorError, RpcPath, rpc_paths},
+    metrics::{GrpcMetrics, RpcMetrics},
     service::Handler,
 };
 use crate::health::{self, Health};
@@ -27,6 +28,8 @@ const STREAMS: [&str; 2] =
 /// Every RPC of the process by its path.
 pub(crate) struct Router {
     rpcs: HashMap<String, Rpc>,
+    /// Counts calls to paths that are no RPC.
+    unknown: RpcMetrics,
 }
 
 /// One RPC.
@@ -36,6 +39,7 @@ pub(super) struct Rpc {
     pub(super) lasts: bool,
     /// Its response is many messages, so that a deadline must hold while they are sent.
     pub(super) server_streaming: bool,
+    pub(super) metrics: RpcMetrics,
 }
 
 /// The services and their descriptors do not fit together: a mistake of the program, found at its start.
@@ -55,7 +59,11 @@ pub(crate) enum RouterError {
 
 impl Router {
     /// Routes to the services of `server` and to health and reflection.
-    pub(crate) fn new(server: GrpcServer, health: Health) -> Result<Self, RouterError> {
+    pub(crate) fn new(
+        server: GrpcServer,
+        health: Health,
+        metrics: &GrpcMetrics,
+    ) -> Result<Self, RouterError> {
         let names = server.services.iter().map(|(name, _)| (*name).to_owned()).collect::<Arc<[_]>>();
         let reflection = reflection(&server.descriptors)?;
         let server = server
@@ -71,7 +79,7 @@ impl Router {
             let own = described.iter().filter(|rpc| rpc.service == name);
             let before = rpcs.len();
             for rpc in own {
-                let (path, rpc) = Rpc::new(rpc, &handler, &server.streams);
+                let (path, rpc) = Rpc::new(rpc, &handler, &server.streams, metrics);
                 if rpcs.insert(path, rpc).is_some() {
                     return Err(RouterError::Twice(name.to_owned()));
                 }
@@ -82,8 +90,12 @@ impl Router {
         }
         match server.streams.iter().find(|path| !rpcs.contains_key(**path)) {
             Some(path) => Err(RouterError::NoSuchStream((*path).to_owned())),
-            None => Ok(Self { rpcs }),
+            None => Ok(Self { rpcs, unknown: metrics.of_rpc("unknown") }),
         }
+    }
+
+    pub(super) fn metrics<'a>(&'a self, rpc: Option<&'a Rpc>) -> &'a RpcMetrics {
+        rpc.map_or(&self.unknown, |rpc| &rpc.metrics)
     }
 
     pub(super) fn find(&self, path: &str) -> Option<&Rpc> {
@@ -92,11 +104,17 @@ impl Router {
 }
 
 impl Rpc {
-    fn new(rpc: &RpcPath, handler: &Arc<dyn Handler>, streams: &BTreeSet<&'static str>) -> (String, Self) {
+    fn new(
+        rpc: &RpcPath,
+        handler: &Arc<dyn Handler>,
+        streams: &BTreeSet<&'static str>,
+        metrics: &GrpcMetrics,
+    ) -> (String, Self) {
         let path = rpc.path();
         let lasts = streams.contains(path.as_str());
+        let metrics = metrics.of_rpc(&path);
         let handler = Arc::clone(handler);
-        (path, Self { handler, lasts, server_streaming: rpc.server_streaming })
+        (path, Self { handler, lasts, server_streaming: rpc.server_streaming, metrics })
     }
 
     pub(super) fn call(&self, request: Request<Body>) -> impl Future<Output = Response<Body>> + Send + use<> {
