@@ -2,17 +2,13 @@
 
 use bytes::Bytes;
 use flaredb_proto::limits::{
-    BATCH_BYTES_MAX, BATCH_OPS_MAX, IDEMPOTENCY_ID_BYTES_MAX, KEY_BYTES_MAX, SCAN_RECORDS_MAX,
-    VALUE_BYTES_MAX,
+    BATCH_BYTES_MAX, BATCH_OPS_MAX, IDEMPOTENCY_ID_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX,
 };
 use serde::de::IgnoredAny;
 
-use crate::{Commit, Namespace, StoreError, Token, Write};
+use crate::{Commit, Namespace, StoreError, Token, Version, Write};
 
 type Checked = Result<(), StoreError>;
-
-/// Most records of a page.
-pub(crate) const PAGE_RECORDS_MAX: usize = SCAN_RECORDS_MAX;
 
 pub(crate) fn bytes_max(what: &'static str, bytes: usize, bytes_max: usize) -> Checked {
     if bytes > bytes_max { Err(StoreError::TooLarge { what, bytes, bytes_max }) } else { Ok(()) }
@@ -36,6 +32,18 @@ pub(crate) fn token(prefix: &str, token: &Token) -> Checked {
         return Ok(());
     }
     Err(StoreError::invalid("token", "one of another scan", format!("tokens of a scan of {prefix:?}")))
+}
+
+/// A read may ask for a revision that it knows of; no read can be behind that, so a larger one is a foreign one.
+pub(crate) fn reached(at_least: Version, revision: Version) -> Checked {
+    if at_least <= revision {
+        return Ok(());
+    }
+    Err(StoreError::invalid(
+        "at_least",
+        at_least.to_string(),
+        format!("revisions up to the newest, {revision}"),
+    ))
 }
 
 /// An idempotency id: 1 to 64 bytes.
@@ -90,7 +98,7 @@ fn written_once(writes: &[Write]) -> Checked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Compare, Version};
+    use crate::Compare;
 
     const OURS: Namespace = Namespace { name: "fiberlb", prefix: "/fiberlb/" };
 

@@ -21,18 +21,23 @@
 mod check;
 mod commit;
 mod config;
+mod embedded;
 mod entity;
 mod error;
 mod namespace;
+mod open;
 mod record;
 mod store;
 mod token;
+mod wire;
 
 pub use commit::{Commit, Compare, IdempotencyId, Write};
 pub use config::{Backend, ConfigIssue, MetadataConfig};
+pub use embedded::EmbeddedStore;
 pub use entity::{Entity, UpgradeError, decode, encode};
 pub use error::{Cause, Conflict, Found, OpenError, StoreError};
 pub use namespace::Namespace;
+pub use open::{Credentials, open};
 pub use record::{Event, Page, Record, Revision, Version};
 pub use store::{MetadataStore, Watch};
 pub use token::{MalformedToken, Token};
