@@ -3,7 +3,7 @@
 //! It answers from the moment the ports are bound, so that a slow start can be watched, until the last task has
 //! ended. It changes nothing.
 
-use std::{io, net::SocketAddr};
+use std::io;
 
 use axum::{
     Router,
@@ -17,15 +17,15 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{health::Health, metrics::Metrics};
+use crate::{
+    health::{About, Health},
+    metrics::Metrics,
+};
 
 /// What the admin port tells about.
 #[derive(Debug, Clone)]
 pub(crate) struct Admin {
-    pub(crate) service: &'static str,
-    pub(crate) node: String,
-    /// Address of the gRPC port: a person who knows one port of a process can find the other.
-    pub(crate) grpc: SocketAddr,
+    pub(crate) about: About,
     pub(crate) health: Health,
     pub(crate) metrics: Metrics,
 }
@@ -52,7 +52,7 @@ async fn metrics(State(admin): State<Admin>) -> Response {
 
 /// That this is answered at all shows that the process schedules its tasks; there is nothing else to ask.
 async fn livez(State(admin): State<Admin>) -> Response {
-    json_response(StatusCode::OK, &json!({ "live": true, "service": admin.service }))
+    json_response(StatusCode::OK, &json!({ "live": true, "service": admin.about.service }))
 }
 
 async fn readyz(State(admin): State<Admin>) -> Response {
@@ -61,18 +61,7 @@ async fn readyz(State(admin): State<Admin>) -> Response {
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
     };
-    json_response(
-        code,
-        &json!({
-            "ready": readiness.is_ready(),
-            "service": admin.service,
-            "node": admin.node,
-            "version": env!("CARGO_PKG_VERSION"),
-            "grpc": admin.grpc,
-            "draining": readiness.draining,
-            "conditions": readiness.conditions,
-        }),
-    )
+    json_response(code, &admin.about.report(&readiness))
 }
 
 fn json_response(code: StatusCode, body: &impl Serialize) -> Response {

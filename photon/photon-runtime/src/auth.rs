@@ -13,6 +13,7 @@ use rustls_pki_types::CertificateDer;
 use tonic::Status;
 
 use self::tokens::Tokens;
+pub use self::tokens::{TokensError, add_token};
 use crate::{
     config::{AuthConfig, ConfigError},
     identity::{Identity, IdentityError},

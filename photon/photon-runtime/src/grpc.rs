@@ -79,9 +79,16 @@ impl GrpcServer {
     }
 }
 
+impl GrpcServer {
+    /// Names of the services added so far.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.services.iter().map(|(name, _)| *name)
+    }
+}
+
 impl fmt::Debug for GrpcServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = self.services.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+        let names = self.names().collect::<Vec<_>>();
         f.debug_struct("GrpcServer")
             .field("services", &names)
             .field("streams", &self.streams)

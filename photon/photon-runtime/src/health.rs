@@ -4,13 +4,15 @@
 //! `/readyz` and gRPC health read this one state, so they cannot disagree.
 
 mod grpc;
+mod report;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use tokio::sync::watch;
 
-pub(crate) use self::grpc::Server;
+pub use self::report::PROCESS_METADATA;
+pub(crate) use self::{grpc::Server, report::About};
 
 /// The readiness of the process. Clones are of the same process.
 #[derive(Debug, Clone)]

@@ -18,7 +18,7 @@ use crate::{
     auth::Authenticator,
     config::{HasCommon as _, ServerConfig},
     grpc::{self, Gates, GrpcMetrics, Room, Router, RouterError, Rules, Served},
-    health::Health,
+    health::{self, About, Health},
     metrics::Metrics,
     service::{BoxError, Context, Service, StartError, Started},
     shutdown::{Shutdown, TaskFailure},
@@ -80,6 +80,7 @@ struct Prepared {
     authenticator: Authenticator,
     grpc: TcpListener,
     admin_address: SocketAddr,
+    about: About,
     context: Context,
 }
 
@@ -188,17 +189,22 @@ impl Prepared {
         let (grpc, grpc_address) = bind("server.listen", server.listen).await?;
         let (admin, admin_address) = bind("server.admin_listen", server.admin_listen).await?;
         let context = Context::new::<S>(tls, grpc_address);
-        let answers = Admin::new::<S>(&context);
+        let node = context.tls.as_ref().map_or_else(String::new, |tls| tls.identity().node.clone());
+        let about = About { service: S::NAME, node, grpc: grpc_address };
+        let answers =
+            Admin { about: about.clone(), health: context.health.clone(), metrics: context.metrics.clone() };
         context.tasks.spawn_critical("admin", answers.serve(admin, context.shutdown.stopping()));
-        Ok(Self { server, authenticator, grpc, admin_address, context })
+        Ok(Self { server, authenticator, grpc, admin_address, about, context })
     }
 
     fn serve(self, started: Started) -> Result<Process, RouterError> {
-        let Self { server, authenticator, grpc, admin_address, context } = self;
+        let Self { server, authenticator, grpc, admin_address, about, context } = self;
         let Context { health, metrics, tasks, shutdown, tls, grpc: grpc_address } = context;
         let metrics = GrpcMetrics::new(&metrics);
+        let names = started.grpc.names().map(str::to_owned).collect();
+        let answers = health::Server::new(health.clone(), names, about);
         let rules = Rules {
-            router: Router::new(started.grpc, health.clone(), &metrics)?,
+            router: Router::new(started.grpc, answers, &metrics)?,
             authenticator,
             timeout: server.request_timeout(),
             room: Room::new(server.requests_max, &metrics),
@@ -221,14 +227,6 @@ impl Context {
         let shutdown = Shutdown::default();
         let tasks = Tasks::new(shutdown.clone());
         Self { health: Health::default(), metrics: Metrics::new(S::NAME), tasks, shutdown, tls, grpc }
-    }
-}
-
-impl Admin {
-    fn new<S: Service>(context: &Context) -> Self {
-        let node = context.tls.as_ref().map_or_else(String::new, |tls| tls.identity().node.clone());
-        let Context { health, metrics, grpc, .. } = context.clone();
-        Self { service: S::NAME, node, grpc, health, metrics }
     }
 }
 

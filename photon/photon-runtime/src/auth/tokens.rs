@@ -11,7 +11,7 @@ use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 use crate::{
     config::ConfigError,
     principal::{Principal, Role},
-    token::digest,
+    token::{Token, digest},
 };
 
 const KEY: &str = "auth.tokens_file";
@@ -60,6 +60,30 @@ impl Tokens {
     }
 }
 
+/// The text of a tokens file with one more token in it; what was there stays as it is.
+///
+/// # Errors
+/// When the text is no tokens file, or has a token of that name already.
+pub fn add_token(text: &str, name: &str, token: &Token, role: Role) -> Result<String, TokensError> {
+    let entry = toml::Value::from(name);
+    let role = match role {
+        Role::Admin => "admin",
+        Role::Viewer => "viewer",
+    };
+    let gap = if text.is_empty() || text.ends_with("\n\n") { "" } else { "\n" };
+    let sha256 = token.sha256_hex();
+    let longer = format!("{text}{gap}[[token]]\nname = {entry}\nsha256 = \"{sha256}\"\nrole = \"{role}\"\n");
+    match longer.parse::<Tokens>() {
+        Ok(_) => Ok(longer),
+        Err(problem) => Err(TokensError(problem.trim_end().to_owned())),
+    }
+}
+
+/// A text is no tokens file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct TokensError(String);
+
 impl FromStr for Tokens {
     type Err = String;
 
@@ -99,7 +123,6 @@ fn hex(text: &str) -> Option<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::token::Token;
 
     fn entry(name: &str, token: &Token, role: &str) -> String {
         format!("[[token]]\nname = \"{name}\"\nsha256 = \"{}\"\nrole = \"{role}\"\n", token.sha256_hex())
@@ -115,6 +138,19 @@ mod tests {
         assert_eq!(name(&second).as_deref(), Some("viewer bob"));
         assert_eq!(name(&Token::generate()), None);
         assert_eq!(tokens.find(""), None);
+    }
+
+    #[test]
+    fn added_token_counts_and_its_name_is_not_taken_twice() {
+        let (first, second) = (Token::generate(), Token::generate());
+        let one = add_token("# people", "ada \"x\"", &first, Role::Admin).unwrap();
+        let two = add_token(&one, "bob", &second, Role::Viewer).unwrap();
+        let tokens: Tokens = two.parse().unwrap();
+        assert_eq!(tokens.find(first.expose()).unwrap().to_string(), "admin ada \"x\"");
+        assert_eq!(tokens.find(second.expose()).unwrap().to_string(), "viewer bob");
+        assert!(two.starts_with("# people\n"));
+        assert!(add_token(&two, "bob", &first, Role::Admin).unwrap_err().to_string().contains("bob"));
+        assert!(add_token("rubbish", "bob", &first, Role::Admin).is_err());
     }
 
     #[test]

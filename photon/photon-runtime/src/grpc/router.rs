@@ -19,7 +19,7 @@ use super::{
     metrics::{GrpcMetrics, RpcMetrics},
     service::Handler,
 };
-use crate::health::{self, Health};
+use crate::health;
 
 /// RPCs of the runtime's own services that last.
 const STREAMS: [&str; 2] =
@@ -61,13 +61,12 @@ impl Router {
     /// Routes to the services of `server` and to health and reflection.
     pub(crate) fn new(
         server: GrpcServer,
-        health: Health,
+        health: health::Server,
         metrics: &GrpcMetrics,
     ) -> Result<Self, RouterError> {
-        let names = server.services.iter().map(|(name, _)| (*name).to_owned()).collect::<Arc<[_]>>();
         let reflection = reflection(&server.descriptors)?;
         let server = server
-            .service(HealthServer::new(health::Server::new(health, names)))
+            .service(HealthServer::new(health))
             .service(reflection)
             .descriptors(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .descriptors(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)

@@ -12,18 +12,27 @@ use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_server,
 };
 
-use super::{Health, Readiness};
+use super::{About, Health, Readiness};
 
 /// Answers for the whole process (the empty name) and for each of the gRPC services it knows.
 #[derive(Debug)]
 pub(crate) struct Server {
     health: Health,
     services: Arc<[String]>,
+    about: About,
 }
 
 impl Server {
-    pub(crate) fn new(health: Health, services: Arc<[String]>) -> Self {
-        Self { health, services }
+    pub(crate) fn new(health: Health, services: Arc<[String]>, about: About) -> Self {
+        Self { health, services, about }
+    }
+
+    /// The answer for the whole process says why, too.
+    fn whole(&self) -> Response<HealthCheckResponse> {
+        let readiness = self.health.readiness();
+        let mut answer = Response::new(response(serving(&readiness)));
+        self.about.describe(&readiness, answer.metadata_mut());
+        answer
     }
 
     fn knows(&self, service: &str) -> bool {
@@ -52,6 +61,7 @@ impl health_server::Health for Server {
     ) -> Result<Response<HealthCheckResponse>, Status> {
         let service = request.into_inner().service;
         match self.knows(&service) {
+            true if service.is_empty() => Ok(self.whole()),
             true => Ok(Response::new(response(serving(&self.health.readiness())))),
             false => Err(Status::not_found(format!("no service {service:?} here"))),
         }

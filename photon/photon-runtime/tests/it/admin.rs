@@ -2,10 +2,14 @@
 
 use std::net::SocketAddr;
 
+use photon_runtime::health::PROCESS_METADATA;
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
 use crate::{
@@ -40,6 +44,22 @@ async fn readiness_names_every_condition_and_follows_it() {
     late.ok();
     soon("readiness", async { while get(process.admin_address(), "/readyz").await.0 != 200 {} }).await;
     assert_eq!(get(process.admin_address(), "/livez").await.0, 200);
+    process.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn health_check_says_why_the_process_is_not_ready() {
+    let cloud = Cloud::new();
+    let process = cloud.start("why").await;
+    process.health().condition("late").not_ready("it has not come – yet");
+    let operator = client(&process, &cloud.operator()).await;
+    let mut health = HealthClient::new(operator.0.clone());
+    let answer = health.check(HealthCheckRequest::default()).await.unwrap();
+    let report = answer.metadata().get_bin(PROCESS_METADATA).unwrap().to_bytes().unwrap();
+    let report: Value = serde_json::from_slice(&report).unwrap();
+    assert_eq!(answer.get_ref().status(), ServingStatus::NotServing);
+    assert_eq!(report["conditions"]["late"]["reason"], "it has not come – yet");
+    assert_eq!((&report["service"], &report["node"]), (&Value::from("probe"), &Value::from("1")));
     process.stop().await.unwrap();
 }
 
