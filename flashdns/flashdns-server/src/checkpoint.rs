@@ -10,10 +10,12 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufWriter, Write as _},
+    io::{self, BufWriter},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use flashdns_core::{Name, NameError, RrSet, Zone};
 use metadata_store::Version;
 
 use crate::metadata::records::ZoneRecord;
@@ -31,6 +33,14 @@ pub(crate) struct Rows {
     pub(crate) rtype: u16,
     pub(crate) ttl: u32,
     pub(crate) data: Vec<Box<[u8]>>,
+}
+
+impl Rows {
+    /// The record set that they are.
+    pub(crate) fn into_rrset(self) -> Result<RrSet, NameError> {
+        let Rows { owner, rtype, ttl, data } = self;
+        Ok(RrSet { owner: Name::from_wire(&owner)?, rtype, ttl, data })
+    }
 }
 
 /// One zone of a checkpoint.
@@ -92,8 +102,28 @@ impl Shelf {
         decode(&bytes).map(Some).map_err(|what| self.damaged(what))
     }
 
+    /// Writes these zones, as they were at `revision`, in place of the last checkpoint.
+    pub(crate) fn save_zones(
+        &self,
+        revision: Version,
+        written_unix_ms: i64,
+        zones: &[(ZoneRecord, Version, Arc<Zone>)],
+    ) -> Result<(), CheckpointError> {
+        self.save(|writer| {
+            writer.head(revision, written_unix_ms, zones.len())?;
+            for (record, version, zone) in zones {
+                writer.zone(record, *version, zone.rrset_count())?;
+                for set in zone.rrsets() {
+                    let RrSet { owner, rtype, ttl, data } = &set;
+                    writer.set(owner.as_wire(), *rtype, *ttl, data.iter().map(|data| &**data))?;
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// Writes a checkpoint through `fill` and puts it in place of the last.
-    pub(crate) fn save(
+    fn save(
         &self,
         fill: impl FnOnce(&mut Writer<BufWriter<File>>) -> io::Result<()>,
     ) -> Result<(), CheckpointError> {
@@ -106,7 +136,10 @@ impl Shelf {
         new: &Path,
         fill: impl FnOnce(&mut Writer<BufWriter<File>>) -> io::Result<()>,
     ) -> io::Result<()> {
-        let mut writer = Writer { inner: BufWriter::with_capacity(1 << 18, File::create(new)?), crc: crc32fast::Hasher::new() };
+        let mut writer = Writer {
+            inner: BufWriter::with_capacity(1 << 18, File::create(new)?),
+            crc: crc32fast::Hasher::new(),
+        };
         fill(&mut writer)?;
         let file = writer.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.sync_all()?;
@@ -273,8 +306,18 @@ mod tests {
 
     fn saved() -> Checkpoint {
         let sets = vec![
-            Rows { owner: b"\x07example\0".to_vec(), rtype: 2, ttl: 60, data: vec![b"\x01a\0".as_slice().into()] },
-            Rows { owner: b"\x01w\x07example\0".to_vec(), rtype: 1, ttl: 0, data: vec![[1, 2, 3, 4].into(), [5; 4].into()] },
+            Rows {
+                owner: b"\x07example\0".to_vec(),
+                rtype: 2,
+                ttl: 60,
+                data: vec![b"\x01a\0".as_slice().into()],
+            },
+            Rows {
+                owner: b"\x01w\x07example\0".to_vec(),
+                rtype: 1,
+                ttl: 0,
+                data: vec![[1, 2, 3, 4].into(), [5; 4].into()],
+            },
         ];
         let zone = SavedZone { record: record(), version: Version(9), sets };
         Checkpoint { revision: Version(12), written_unix_ms: 1_700_000_000_000, zones: vec![zone] }
@@ -301,7 +344,10 @@ mod tests {
         assert_eq!(shelf.load().unwrap(), None);
         save(&shelf, &saved());
         save(&shelf, &saved());
-        assert_eq!(shelf.load().unwrap().map(|found| found.zones[0].sets.clone()), Some(saved().zones[0].sets.clone()));
+        assert_eq!(
+            shelf.load().unwrap().map(|found| found.zones[0].sets.clone()),
+            Some(saved().zones[0].sets.clone())
+        );
     }
 
     #[test]

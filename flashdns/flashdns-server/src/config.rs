@@ -55,8 +55,12 @@ pub struct DnsConfig {
 impl Default for Config {
     fn default() -> Config {
         Config {
-            // A zone file of some 100,000 records has to fit.
-            server: ServerConfig { message_bytes_max: 64 << 20, ..ServerConfig::default() },
+            // A zone file of some 100,000 records has to fit, and its import to end in time.
+            server: ServerConfig {
+                message_bytes_max: 64 << 20,
+                request_timeout_ms: 60_000,
+                ..ServerConfig::default()
+            },
             tls: TlsConfig::default(),
             auth: AuthConfig::default(),
             log: LogConfig::default(),
@@ -123,7 +127,7 @@ impl DnsConfig {
     }
 }
 
-fn in_range<T: PartialOrd + std::fmt::Display>(
+fn in_range<T: PartialOrd + Copy + std::fmt::Display>(
     field: &'static str,
     value: T,
     least: T,

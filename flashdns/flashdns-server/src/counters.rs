@@ -10,8 +10,8 @@ use std::sync::{
 
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, MetricType},
-    metrics::counter::ConstCounter,
+    encoding::{DescriptorEncoder, EncodeMetric as _},
+    metrics::{MetricType, counter::ConstCounter},
 };
 
 /// Response codes that fit the header (RFC 1035 §4.1.1).
@@ -94,7 +94,10 @@ impl Counters {
 
 /// The counters of all workers of all transports.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Scoreboard(Arc<RwLock<Vec<(&'static str, Arc<Counters>)>>>);
+pub(crate) struct Scoreboard(Arc<RwLock<Vec<Worker>>>);
+
+/// Its transport and its counters.
+type Worker = (&'static str, Arc<Counters>);
 
 impl Scoreboard {
     /// A new worker's counters under its transport (`udp`, `tcp`).
@@ -151,8 +154,12 @@ impl Collector for Scoreboard {
                 ConstCounter::new(value(total)).encode(family.encode_family(&labels)?)?;
             }
         }
-        let mut family =
-            encoder.encode_descriptor("flashdns_dns_replies", "Replies by response code", None, MetricType::Counter)?;
+        let mut family = encoder.encode_descriptor(
+            "flashdns_dns_replies",
+            "Replies by response code",
+            None,
+            MetricType::Counter,
+        )?;
         for (transport, total) in &totals {
             let codes = RCODE_NAMES.iter().zip(total.rcodes).filter(|(_, count)| *count > 0);
             for (code, count) in codes {

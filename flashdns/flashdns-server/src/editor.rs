@@ -37,9 +37,6 @@ const RESENDS_MAX: u32 = 5;
 /// Reads of rows under way at a time, for one change.
 const READS_MAX: usize = 16;
 
-/// Record sets of one owner; there are not more types in use.
-const OWNER_SETS_MAX: usize = 1000;
-
 /// Changes zones in the metadata store.
 #[derive(Debug, Clone)]
 pub struct Editor {
@@ -213,7 +210,12 @@ impl Editor {
     ///
     /// # Errors
     /// [`EditError::NoZone`], [`Refused::ZoneVersion`], or the store's.
-    pub async fn delete(&self, name: &ZoneName, expected: Version, now_ms: i64) -> Result<Version, EditError> {
+    pub async fn delete(
+        &self,
+        name: &ZoneName,
+        expected: Version,
+        now_ms: i64,
+    ) -> Result<Version, EditError> {
         let _turn = self.queue(name).await;
         for _ in 0..ATTEMPTS_MAX {
             let Stored { zone, version } = self.zone(name).await?;
@@ -261,7 +263,9 @@ impl Editor {
     /// What the same request was answered before, if it was.
     async fn answered(&self, zone: &ZoneRecord, request: &Request) -> Result<Option<Changed>, EditError> {
         let Some((id, fingerprint)) = &request.repeat else { return Ok(None) };
-        let Some(record) = self.store.get(&keys::answer(zone.id, id), Version(0)).await? else { return Ok(None) };
+        let Some(record) = self.store.get(&keys::answer(zone.id, id), Version(0)).await? else {
+            return Ok(None);
+        };
         let done: DoneRecord = decode(&record)?;
         if done.fingerprint != *fingerprint {
             return Err(EditError::IdReused { id: id.clone() });
@@ -286,13 +290,20 @@ impl Editor {
         Ok(Basis { zone, version, apex: name.wire.clone(), rows })
     }
 
+    /// All rows of one owner; [`plan::OWNER_SETS_MAX`] bounds how many there can be.
     async fn rows(&self, prefix: String) -> Result<Vec<(String, Row)>, EditError> {
-        let page = self.store.scan(&prefix, OWNER_SETS_MAX, None).await?;
-        let row = |record: metadata_store::Record| {
-            let row = Row { set: decode(&record)?, version: record.version };
-            Ok((record.key, row))
-        };
-        page.records.into_iter().map(row).collect()
+        let (mut rows, mut token) = (Vec::new(), None);
+        loop {
+            let page = self.store.scan(&prefix, plan::OWNER_SETS_MAX, token.as_ref()).await?;
+            for record in page.records {
+                let row = Row { set: decode(&record)?, version: record.version };
+                rows.push((record.key, row));
+            }
+            token = page.next;
+            if token.is_none() {
+                return Ok(rows);
+            }
+        }
     }
 
     /// Commits, and finds out what became of it when that is not told at once.
@@ -320,7 +331,12 @@ pub(crate) fn first_serial(now_ms: i64) -> u32 {
 }
 
 fn unchanged(basis: &Basis, request: &Request) -> Changed {
-    let record_sets =
-        request.changes.iter().map(|change| &change.set).filter(|set| !set.data.is_empty()).cloned().collect();
+    let record_sets = request
+        .changes
+        .iter()
+        .map(|change| &change.set)
+        .filter(|set| !set.data.is_empty())
+        .cloned()
+        .collect();
     Changed { serial: basis.zone.serial, version: basis.version, record_sets }
 }

@@ -138,10 +138,7 @@ async fn flip(
         plan::compare(name.key(), version),
         plan::compare(keys::trash(generation.root), generation.trash),
     ];
-    let mut writes = vec![
-        plan::put(name.key(), &zone)?,
-        Write::Delete { key: keys::trash(generation.root) },
-    ];
+    let mut writes = vec![plan::put(name.key(), &zone)?, Write::Delete { key: keys::trash(generation.root) }];
     writes.push(match plan::log_entry(&zone, &entry) {
         Err(plan::Refused::TooLarge { .. }) => plan::log_entry(&zone, &unlisted(entry))?,
         other => other?,

@@ -38,7 +38,8 @@ impl PageToken {
         if !prefix.starts_with(within) {
             return Err(wrong());
         }
-        let store = (!token.is_empty()).then(|| token.parse::<Token>()).transpose().map_err(|_malformed| wrong())?;
+        let store =
+            (!token.is_empty()).then(|| token.parse::<Token>()).transpose().map_err(|_malformed| wrong())?;
         Ok(PageToken { prefix: prefix.to_owned(), is_first: false, store })
     }
 

@@ -17,6 +17,9 @@ use crate::metadata::{
 /// A log entry larger than this does not fit a value of the store together with its envelope.
 const LOG_BYTES_MAX: usize = 900 << 10;
 
+/// Record sets of one owner; there are not nearly as many types in use.
+pub const OWNER_SETS_MAX: usize = 1000;
+
 /// What has to be true of a record set for a change to take place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precondition {
@@ -163,6 +166,14 @@ pub enum Refused {
         /// How many would be there.
         found: usize,
     },
+    /// A change reads everything of the owners that it touches.
+    #[error("{name}: {found} types of records, accepted are at most {OWNER_SETS_MAX}")]
+    OwnerFull {
+        /// Owner.
+        name: String,
+        /// How many there would be.
+        found: usize,
+    },
     /// A zone without name servers is no zone.
     #[error("{zone} NS: the name servers of the zone itself cannot be removed; replace them instead")]
     NoNameServers {
@@ -170,7 +181,9 @@ pub enum Refused {
         zone: String,
     },
     /// The log could not tell what happened.
-    #[error("the change is {found} bytes as a log entry, accepted are {LOG_BYTES_MAX}; split it into several")]
+    #[error(
+        "the change is {found} bytes as a log entry, accepted are {LOG_BYTES_MAX}; split it into several"
+    )]
     TooLarge {
         /// Bytes.
         found: usize,
@@ -234,7 +247,9 @@ pub fn plan(basis: &Basis, request: &Request) -> Result<Option<Planned>, Refused
 pub fn log_entry(zone: &ZoneRecord, entry: &ChangeRecord) -> Result<Write, Refused> {
     let write = put(keys::change(zone.id, zone.change_seq), entry)?;
     match &write {
-        Write::Put { value, .. } if value.len() > LOG_BYTES_MAX => Err(Refused::TooLarge { found: value.len() }),
+        Write::Put { value, .. } if value.len() > LOG_BYTES_MAX => {
+            Err(Refused::TooLarge { found: value.len() })
+        }
         _ => Ok(write),
     }
 }
@@ -382,10 +397,15 @@ fn check_owners(basis: &Basis, request: &Request) -> Result<(), Refused> {
     Ok(())
 }
 
-fn owner_after<'a>(basis: &'a Basis, request: &'a Request, owner: &[u8]) -> BTreeMap<String, &'a RecordSetRecord> {
+fn owner_after<'a>(
+    basis: &'a Basis,
+    request: &'a Request,
+    owner: &[u8],
+) -> BTreeMap<String, &'a RecordSetRecord> {
     let prefix = keys::owner(basis.zone.root, owner);
     let rows = basis.rows.range(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix));
-    let mut sets: BTreeMap<String, &RecordSetRecord> = rows.map(|(key, row)| (key.clone(), &row.set)).collect();
+    let mut sets: BTreeMap<String, &RecordSetRecord> =
+        rows.map(|(key, row)| (key.clone(), &row.set)).collect();
     for change in request.changes.iter().filter(|change| change.owner == owner) {
         let key = row_key(basis, change);
         if change.set.data.is_empty() {
@@ -398,11 +418,15 @@ fn owner_after<'a>(basis: &'a Basis, request: &'a Request, owner: &[u8]) -> BTre
 }
 
 /// The rules over the record sets of one owner: a CNAME is alone (but for DNSSEC's own types), a CNAME or DNAME
-/// is one record.
+/// is one record, and no owner has sets without bound.
 ///
 /// # Errors
 /// The first rule that is broken.
 pub fn check_owner(sets: &[&RecordSetRecord]) -> Result<(), Refused> {
+    if sets.len() > OWNER_SETS_MAX {
+        let name = sets.first().map(|set| set.name.clone()).unwrap_or_default();
+        return Err(Refused::OwnerFull { name, found: sets.len() });
+    }
     for set in sets {
         if matches!(set.rtype.as_str(), "CNAME" | "DNAME") && set.data.len() > 1 {
             let (name, rtype) = (set.name.clone(), set.rtype.clone());

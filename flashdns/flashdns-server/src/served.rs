@@ -5,11 +5,19 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use metadata_store::Version;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric as _},
+    metrics::{MetricType, gauge::ConstGauge},
+};
 use tokio::{sync::watch, time::timeout};
 
 /// How the served zones stand to the metadata store.
@@ -21,6 +29,7 @@ struct Inner {
     applied: watch::Sender<Version>,
     zones: Mutex<HashMap<String, ZoneStatus>>,
     contact: Mutex<Contact>,
+    saved: AtomicU64,
 }
 
 /// What is served of one zone.
@@ -61,6 +70,7 @@ impl Served {
             applied: watch::Sender::new(Version(0)),
             zones: Mutex::default(),
             contact: Mutex::new(contact),
+            saved: AtomicU64::new(0),
         }))
     }
 
@@ -102,13 +112,37 @@ impl Served {
         });
     }
 
-    /// Notes that the store was heard of and has nothing newer.
-    pub(crate) fn note_contact(&self) {
+    /// Notes that what is served was listed anew and is of `version`, whatever was served before.
+    pub(crate) fn note_loaded(&self, version: Version) {
+        self.note_contact();
+        self.0.applied.send_replace(version);
+    }
+
+    /// Notes that everything up to `version` is saved for a restart.
+    pub(crate) fn note_saved(&self, version: Version) {
+        self.0.saved.store(version.0, Ordering::Relaxed);
+    }
+
+    /// The revision that a restart would serve at first; 0: none.
+    pub(crate) fn saved(&self) -> Version {
+        Version(self.0.saved.load(Ordering::Relaxed))
+    }
+
+    /// Waits until another revision is served.
+    pub(crate) async fn changed(&self) {
+        let mut applied = self.0.applied.subscribe();
+        // The sender lives as long as `self`.
+        drop(applied.changed().await);
+    }
+
+    /// Notes that the store was heard of.
+    fn note_contact(&self) {
         *lock(&self.0.contact) = Contact { fresh: Some(Instant::now()), error: None };
     }
 
     /// Notes that zones of this age are served from a checkpoint.
     pub(crate) fn note_checkpoint(&self, version: Version, age: Duration) {
+        self.note_saved(version);
         self.0.applied.send_replace(version);
         lock(&self.0.contact).fresh = Instant::now().checked_sub(age);
     }
@@ -138,4 +172,32 @@ impl Served {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Every change under these locks is one assignment, so a panic elsewhere left nothing half done.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Collector for Served {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let stale_s = self.freshness().stale.map(|stale| stale.as_secs_f64());
+        let mut gauge = |name: &str, help: &str, value: f64| {
+            ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
+        };
+        gauge("flashdns_zones", "Zones that are served", count(self.zone_count() as u64))?;
+        gauge("flashdns_served_revision", "Revision of the store that is served", count(self.applied().0))?;
+        gauge(
+            "flashdns_saved_revision",
+            "Revision that a restart would serve at first",
+            count(self.saved().0),
+        )?;
+        match stale_s {
+            Some(stale_s) => {
+                gauge("flashdns_stale_seconds", "Time since the store was last heard of", stale_s)
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// As Prometheus has it; exact up to 2^53.
+#[expect(clippy::cast_precision_loss, reason = "revisions and counts beyond 2^53 are out of reach")]
+fn count(value: u64) -> f64 {
+    value as f64
 }

@@ -34,7 +34,11 @@ const PERIOD: Duration = Duration::from_secs(600);
 const SETTLE: Duration = Duration::from_secs(1);
 
 /// Collects until `shutdown`; woken by `wake`.
-pub(crate) async fn run(store: FlareDbMetadataStore, wake: std::sync::Arc<tokio::sync::Notify>, shutdown: CancellationToken) {
+pub(crate) async fn run(
+    store: FlareDbMetadataStore,
+    wake: std::sync::Arc<tokio::sync::Notify>,
+    shutdown: CancellationToken,
+) {
     loop {
         if let Some(Err(error)) = shutdown.run_until_cancelled(pass(&store, clock::unix_ms())).await {
             tracing::debug!(%error, "sweep stopped early; the next goes on");

@@ -137,7 +137,8 @@ impl<'a> Connection<'a> {
 
     /// Reads until a whole message is buffered; false when the client is done or out of time.
     async fn read_message(&mut self) -> io::Result<bool> {
-        let mut deadline = Instant::now() + if self.input.is_empty() { self.server.idle() } else { self.message() };
+        let mut deadline =
+            Instant::now() + if self.input.is_empty() { self.server.idle() } else { self.message() };
         while frame(&self.input).is_none() {
             let fresh = self.input.is_empty();
             self.input.reserve(READ_BYTES);
@@ -188,7 +189,8 @@ impl<'a> Connection<'a> {
     }
 
     async fn flush(&mut self) -> io::Result<()> {
-        let written = timeout(self.server.limits.idle, self.stream.write_all(&self.output[..self.used])).await;
+        let written =
+            timeout(self.server.limits.idle, self.stream.write_all(&self.output[..self.used])).await;
         self.used = 0;
         written.map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))?
     }

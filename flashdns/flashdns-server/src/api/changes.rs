@@ -21,7 +21,10 @@ const PAGE_BYTES_MAX: usize = 2 << 20;
 const READS_MAX: usize = 8;
 
 /// One page of a zone's log.
-pub(super) async fn list(api: &Api, request: v1::ListChangesRequest) -> Result<v1::ListChangesResponse, Status> {
+pub(super) async fn list(
+    api: &Api,
+    request: v1::ListChangesRequest,
+) -> Result<v1::ListChangesResponse, Status> {
     let zone = api.editor.zone(&zone_name(&request.zone)?).await?.zone;
     let newest = from(&request.page_token, zone.change_seq)?;
     let size = page_size(request.page_size, 20, PAGE_MAX) as u64;

@@ -65,7 +65,8 @@ impl RecordSets for RecordSetsApi {
             return Ok(Response::new(wire::record_set(plan::soa_set(&zone), version)));
         }
         let key = keys::record_set(zone.root, &target.owner, &target.set.rtype);
-        let found = self.0.editor.store().get(&key, Version(0)).await.map_err(|error| status::store(&error))?;
+        let found =
+            self.0.editor.store().get(&key, Version(0)).await.map_err(|error| status::store(&error))?;
         let RecordSetRecord { name: owner, rtype, .. } = target.set;
         let record = found.ok_or_else(|| Status::not_found(format!("{owner} {rtype}: does not exist")))?;
         let set = decode(&record).map_err(|error| status::store(&error))?;
@@ -182,7 +183,9 @@ fn precondition(asked: &v1::RecordSetChange) -> Result<Precondition, Status> {
         // A version alone says what is expected as clearly.
         (Ok(Asked::None | Asked::Present), _) => Ok(Precondition::Present(version)),
         (Ok(Asked::Absent), 0) => Ok(Precondition::Absent),
-        (Ok(Asked::Absent), _) => Err(status::invalid("version", asked.version, "0 with PRECONDITION_ABSENT")),
+        (Ok(Asked::Absent), _) => {
+            Err(status::invalid("version", asked.version, "0 with PRECONDITION_ABSENT"))
+        }
         (Err(_unknown), _) => Err(status::invalid("precondition", asked.precondition, "0, 1 or 2")),
     }
 }

@@ -51,6 +51,7 @@ fn refused_code(refused: &Refused) -> Code {
         Refused::NotAlone { .. }
         | Refused::NotSingle { .. }
         | Refused::NoNameServers { .. }
+        | Refused::OwnerFull { .. }
         | Refused::TooLarge { .. } => Code::InvalidArgument,
         Refused::Unencodable(_) => Code::Internal,
     }

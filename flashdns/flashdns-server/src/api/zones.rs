@@ -7,9 +7,13 @@ use tonic::{Request, Response, Status};
 
 use super::{Api, changes, page_size, reader, status, wire, writer, zone_name};
 use crate::{
-    clock, import,
+    clock,
     editor::{NewZone, Stored, ZoneName},
-    metadata::{decode, keys, records::{RecordSetRecord, SoaRecord, ZoneRecord}},
+    import,
+    metadata::{
+        decode, keys,
+        records::{RecordSetRecord, SoaRecord, ZoneRecord},
+    },
     page::PageToken,
     plan::{self, Request as Wanted},
     text,
@@ -32,7 +36,10 @@ pub(crate) struct ZonesApi(pub(crate) Api);
 impl Zones for ZonesApi {
     type ExportZoneStream = BoxStream<'static, Result<v1::ExportZoneResponse, Status>>;
 
-    async fn create_zone(&self, request: Request<v1::CreateZoneRequest>) -> Result<Response<v1::Zone>, Status> {
+    async fn create_zone(
+        &self,
+        request: Request<v1::CreateZoneRequest>,
+    ) -> Result<Response<v1::Zone>, Status> {
         let author = writer(&request, &request.get_ref().comment)?;
         let new = new_zone(request.into_inner())?;
         let stored = self.0.editor.create(&new, &author).await?;
@@ -57,12 +64,16 @@ impl Zones for ZonesApi {
         let from = PageToken::parse(&page_token, keys::ZONES)?;
         let page = self.0.editor.store().scan(keys::ZONES, size, from.store()).await;
         let page = page.map_err(|error| status::store(&error))?;
-        let zones: Result<Vec<v1::Zone>, Status> = page.records.iter().map(|record| self.listed(record)).collect();
+        let zones: Result<Vec<v1::Zone>, Status> =
+            page.records.iter().map(|record| self.listed(record)).collect();
         let next_page_token = PageToken::next(keys::ZONES, page.next);
         Ok(Response::new(v1::ListZonesResponse { zones: zones?, next_page_token }))
     }
 
-    async fn update_zone(&self, request: Request<v1::UpdateZoneRequest>) -> Result<Response<v1::Zone>, Status> {
+    async fn update_zone(
+        &self,
+        request: Request<v1::UpdateZoneRequest>,
+    ) -> Result<Response<v1::Zone>, Status> {
         let author = writer(&request, &request.get_ref().comment)?;
         let v1::UpdateZoneRequest { name, soa, expected_version, .. } = request.into_inner();
         let name = zone_name(&name)?;
@@ -171,8 +182,9 @@ impl ZonesApi {
     /// The zone as text, page by page: the start of authority, then every row.
     fn export(&self, zone: ZoneRecord) -> BoxStream<'static, Result<v1::ExportZoneResponse, Status>> {
         let store = self.0.editor.store().clone();
-        let head = format!("; {} serial {}, exported at {}\n", zone.name, zone.serial, clock::unix_ms() / 1000)
-            + &text::zone_file_lines(&plan::soa_set(&zone));
+        let head =
+            format!("; {} serial {}, exported at {}\n", zone.name, zone.serial, clock::unix_ms() / 1000)
+                + &text::zone_file_lines(&plan::soa_set(&zone));
         let prefix = keys::rows(zone.root);
         let pages = futures::stream::try_unfold(Some(None), move |from| {
             let (store, prefix) = (store.clone(), prefix.clone());

@@ -190,7 +190,8 @@ impl Batch {
 }
 
 const ADDRESS_BYTES: libc::socklen_t = 128;
-const _: () = assert!(size_of::<libc::sockaddr_storage>() == 128, "the length told to the kernel is the true one");
+const _: () =
+    assert!(size_of::<libc::sockaddr_storage>() == 128, "the length told to the kernel is the true one");
 
 /// The sender's port; `sockaddr_in` and `sockaddr_in6` have it in the same place.
 fn port(address: &libc::sockaddr_storage) -> u16 {
@@ -238,7 +239,11 @@ mod tests {
     }
 
     /// Receives until `wanted` datagrams came, echoing each through `edit`; returns how many were dropped.
-    fn echo(server: &UdpSocket, wanted: usize, mut edit: impl FnMut(&[u8], &mut [u8]) -> Option<usize>) -> usize {
+    fn echo(
+        server: &UdpSocket,
+        wanted: usize,
+        mut edit: impl FnMut(&[u8], &mut [u8]) -> Option<usize>,
+    ) -> usize {
         let mut batch = Batch::new(512, false);
         let (mut seen, mut dropped) = (0, 0);
         while seen < wanted {
