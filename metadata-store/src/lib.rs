@@ -21,6 +21,7 @@
 mod check;
 mod commit;
 mod config;
+pub mod conformance;
 mod embedded;
 mod entity;
 mod error;
