@@ -6,13 +6,42 @@ use clap_complete::Shell;
 
 use crate::{context, dns, output::Output, pki, status};
 
+const EXAMPLES: &str = "Examples:
+  photon status
+  photon dns zone create example.org
+  photon dns record create example.org www A 192.0.2.1
+  photon --output json dns record list example.org";
+
+const STATUS_EXAMPLES: &str = "Examples:
+  photon status
+  photon --context work --output json status
+
+Exits with 5 when a process is not ready or does not answer.";
+
+const CONTEXT_EXAMPLES: &str = "Examples:
+  photon context set work --flaredb-endpoint https://db1:7001 --flashdns-endpoint https://dns1:7201 \\
+      --ca ca.crt --token-file ada.token
+  photon context use work
+  photon context list";
+
+const PKI_EXAMPLES: &str = "Examples:
+  photon pki init --dir pki --cluster photon
+  photon pki issue --dir pki --service flaredb --node 1 --address db1.example.org --address 192.0.2.1
+  photon pki token --dir pki --name ada --role viewer";
+
+const DNS_EXAMPLES: &str = "Examples:
+  photon dns zone create example.org
+  photon dns zone import example.org ./example.org.zone
+  photon dns record create example.org www A 192.0.2.1 192.0.2.2
+  photon dns record update example.org www A 192.0.2.3 --if-version 7";
+
 /// PhotonCloud's command line.
 #[derive(Debug, Parser)]
 #[command(
     name = "photon",
     version,
     about = "PhotonCloud's command line",
-    after_help = "Examples:\n  photon status\n  photon dns zone create example.org\n  photon dns record create example.org www A 192.0.2.1\n  photon --output json dns record list example.org"
+    after_help = EXAMPLES
 )]
 pub(crate) struct Cli {
     /// Which context of the context file to use; by default the current one.
@@ -31,15 +60,16 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Show every process of the cloud: its role, its health and, if it is not ready, why.
+    #[command(after_help = STATUS_EXAMPLES)]
     Status,
     /// Zones and records.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = DNS_EXAMPLES)]
     Dns(dns::Verb),
     /// Where the cloud is and who you are there.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = CONTEXT_EXAMPLES)]
     Context(context::Verb),
     /// The cloud's own certificate authority and tokens.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = PKI_EXAMPLES)]
     Pki(pki::Verb),
     /// Print the completion script of a shell, e.g. `photon completions bash > /etc/bash_completion.d/photon`.
     Completions {
@@ -81,6 +111,16 @@ mod tests {
     #[test]
     fn verbs_and_their_options_do_not_contradict_each_other() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_of_every_group_of_verbs_has_examples() {
+        let photon = Cli::command();
+        let groups = photon.get_subcommands().filter(|verb| verb.has_subcommands());
+        for command in groups.chain([&photon]) {
+            let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(examples.starts_with("Examples:\n  photon "), "{} has no examples", command.get_name());
+        }
     }
 
     #[test]

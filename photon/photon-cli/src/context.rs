@@ -176,14 +176,16 @@ fn file_path() -> Result<PathBuf> {
     let base = std::env::var_os("XDG_CONFIG_HOME")
         .map(PathBuf::from)
         .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".config")));
-    let base = base.ok_or_else(|| Misuse("neither PHOTON_CONFIG, XDG_CONFIG_HOME nor HOME is set".to_owned()))?;
+    let base =
+        base.ok_or_else(|| Misuse("neither PHOTON_CONFIG, XDG_CONFIG_HOME nor HOME is set".to_owned()))?;
     Ok(base.join("photon/contexts.toml"))
 }
 
 fn read(path: &Path) -> Result<Contexts> {
     match fs::read_to_string(path) {
-        Ok(text) => toml::from_str(&text)
-            .map_err(|error| Misuse(format!("{}: {error}", path.display())).into()),
+        Ok(text) => {
+            toml::from_str(&text).map_err(|error| Misuse(format!("{}: {error}", path.display())).into())
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Contexts::default()),
         Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
     }

@@ -51,7 +51,11 @@ fn within(name: &str, zone: &str) -> String {
     let dotted = absolute(name);
     let inside = dotted.to_ascii_lowercase();
     let suffix = zone.to_ascii_lowercase();
-    if inside == suffix || inside.ends_with(&format!(".{suffix}")) { dotted } else { format!("{name}.{zone}") }
+    if inside == suffix || inside.ends_with(&format!(".{suffix}")) {
+        dotted
+    } else {
+        format!("{name}.{zone}")
+    }
 }
 
 #[cfg(test)]

@@ -7,10 +7,23 @@ use tonic::Code;
 /// Exit code for a wrong command line or context (`EX_USAGE`).
 const USAGE: u8 = 64;
 
+/// Exit code for a cloud, or a part of it, that is not there at the moment.
+const UNAVAILABLE: u8 = 5;
+
 /// A mistake in what was asked, found before any call was made; exits with 64.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Misuse(pub(crate) String);
+
+/// Some processes of the cloud are not ready; exits with 5, after each has been shown.
+#[derive(Debug, thiserror::Error)]
+#[error("{unwell} of {all} processes are not ready")]
+pub(crate) struct Unhealthy {
+    /// How many are not.
+    pub(crate) unwell: usize,
+    /// How many there are.
+    pub(crate) all: usize,
+}
 
 /// Prints clap's own message; `--help` and `--version` are no failures.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
@@ -31,9 +44,10 @@ fn describe(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for (depth, cause) in error.chain().enumerate() {
         let label = if depth == 0 { "error: " } else { "  because: " };
-        let words = cause.downcast_ref().map_or_else(|| cause.to_string(), status_words);
+        let status = cause.downcast_ref::<tonic::Status>();
+        let words = status.map_or_else(|| cause.to_string(), status_words);
         let _infallible = writeln!(text, "{label}{words}");
-        if cause.downcast_ref::<tonic::Status>().is_some() {
+        if status.is_some() {
             break;
         }
     }
@@ -47,19 +61,34 @@ fn status_of(error: &anyhow::Error) -> Option<&tonic::Status> {
     error.chain().find_map(|cause| cause.downcast_ref::<tonic::Status>())
 }
 
-fn status_words(status: &tonic::Status) -> String {
-    if status.message().is_empty() { status.code().description().to_owned() } else { status.message().to_owned() }
+/// What a status says: the server's words, or, when there was no server, the innermost reason.
+pub(crate) fn status_words(status: &tonic::Status) -> String {
+    let words = if status.message().is_empty() { status.code().description() } else { status.message() };
+    let mut cause = std::error::Error::source(status);
+    let mut innermost = None;
+    while let Some(error) = cause {
+        innermost = Some(error.to_string());
+        cause = error.source();
+    }
+    match innermost {
+        Some(inner) if !words.contains(&inner) => format!("{words}: {inner}"),
+        _ => words.to_owned(),
+    }
 }
 
 fn code(error: &anyhow::Error) -> u8 {
     if error.chain().any(|cause| cause.is::<Misuse>()) {
         return USAGE;
     }
+    if error.is::<Unhealthy>() {
+        return UNAVAILABLE;
+    }
     match status_of(error).map(tonic::Status::code) {
         Some(Code::InvalidArgument | Code::OutOfRange) => USAGE,
         Some(Code::NotFound) => 3,
         Some(Code::AlreadyExists | Code::Aborted | Code::FailedPrecondition) => 4,
-        Some(Code::Unavailable | Code::DeadlineExceeded) => 5,
+        // tonic's own deadline, on this side, comes as CANCELLED.
+        Some(Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled) => UNAVAILABLE,
         _ => 1,
     }
 }
@@ -67,9 +96,13 @@ fn code(error: &anyhow::Error) -> u8 {
 fn next_step(error: &anyhow::Error) -> Option<&'static str> {
     Some(match status_of(error)?.code() {
         Code::Unauthenticated => "check the token of your context: photon context show",
-        Code::PermissionDenied => "ask an operator with the admin role, or use another context: photon context use NAME",
+        Code::PermissionDenied => {
+            "ask an operator with the admin role, or use another context: photon context use NAME"
+        }
         Code::Unavailable => "see which process is not ready and why: photon status",
-        Code::DeadlineExceeded => "the change may or may not have happened: look before you repeat it",
+        Code::DeadlineExceeded | Code::Cancelled => {
+            "the change may or may not have happened: look before you repeat it"
+        }
         Code::Unknown => "the outcome is unknown: look before you repeat it",
         Code::Aborted | Code::FailedPrecondition => "somebody else was first: show it again, then decide",
         Code::NotFound => "see what is there: photon dns zone list",
@@ -100,8 +133,9 @@ mod tests {
 
     #[test]
     fn exit_codes_tell_kinds_of_failure_apart() {
-        let codes = [Code::InvalidArgument, Code::NotFound, Code::AlreadyExists, Code::Unavailable, Code::Internal]
-            .map(|kind| code(&failed(tonic::Status::new(kind, "no"))));
+        let codes =
+            [Code::InvalidArgument, Code::NotFound, Code::AlreadyExists, Code::Unavailable, Code::Internal]
+                .map(|kind| code(&failed(tonic::Status::new(kind, "no"))));
         assert_eq!(codes, [64, 3, 4, 5, 1]);
     }
 }

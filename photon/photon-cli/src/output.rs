@@ -72,7 +72,7 @@ fn json<T: Serialize + ?Sized>(value: &T) -> anyhow::Result<()> {
 
 fn table<R: Row>(rows: &[R]) -> String {
     let mut table = Table::new();
-    table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(R::COLUMNS);
     rows.iter().for_each(|row| {
         table.add_row(row.cells());

@@ -103,6 +103,9 @@ pub(crate) struct SoaArgs {
     /// Seconds for which "no such name" may be cached.
     #[arg(long, value_name = "SECONDS")]
     minimum_s: Option<u32>,
+    /// Seconds for which the SOA record itself may be cached.
+    #[arg(long, value_name = "SECONDS")]
+    soa_ttl_s: Option<u32>,
 }
 
 impl SoaArgs {
@@ -115,6 +118,7 @@ impl SoaArgs {
             retry_s: self.retry_s.unwrap_or(soa.retry_s),
             expire_s: self.expire_s.unwrap_or(soa.expire_s),
             minimum_s: self.minimum_s.unwrap_or(soa.minimum_s),
+            ttl_s: self.soa_ttl_s.unwrap_or(soa.ttl_s),
         }
     }
 }
@@ -144,7 +148,8 @@ impl From<v1::Zone> for ZoneRow {
 }
 
 impl Row for ZoneRow {
-    const COLUMNS: &'static [&'static str] = &["ZONE", "SERIAL", "RECORD SETS", "VERSION", "SERVED", "WHY NOT"];
+    const COLUMNS: &'static [&'static str] =
+        &["ZONE", "SERIAL", "RECORD SETS", "VERSION", "SERVED", "WHY NOT"];
 
     fn cells(&self) -> Vec<String> {
         vec![
@@ -171,7 +176,9 @@ struct ChangeRow {
 impl From<v1::Change> for ChangeRow {
     fn from(change: v1::Change) -> Self {
         let words = |sets: Vec<v1::RecordSet>| {
-            sets.into_iter().map(|set| format!("{} {} {}", set.name, set.r#type, set.data.join(" "))).collect()
+            sets.into_iter()
+                .map(|set| format!("{} {} {}", set.name, set.r#type, set.data.join(" ")))
+                .collect()
         };
         Self {
             serial: change.serial,
@@ -185,7 +192,8 @@ impl From<v1::Change> for ChangeRow {
 }
 
 impl Row for ChangeRow {
-    const COLUMNS: &'static [&'static str] = &["SERIAL", "AT (UNIX MS)", "ACTOR", "COMMENT", "REMOVED", "ADDED"];
+    const COLUMNS: &'static [&'static str] =
+        &["SERIAL", "AT (UNIX MS)", "ACTOR", "COMMENT", "REMOVED", "ADDED"];
 
     fn cells(&self) -> Vec<String> {
         vec![
@@ -233,7 +241,11 @@ fn show(zone: tonic::Response<v1::Zone>, output: Output) -> Result<()> {
 
 async fn get(client: &FlashDns, zone: &str) -> Result<tonic::Response<v1::Zone>> {
     let request = v1::GetZoneRequest { name: absolute(zone) };
-    client.zones().get_zone(client.request(request)).await.with_context(|| format!("zone {zone} cannot be shown"))
+    client
+        .zones()
+        .get_zone(client.request(request))
+        .await
+        .with_context(|| format!("zone {zone} cannot be shown"))
 }
 
 async fn show_one(client: &FlashDns, zone: &str, output: Output) -> Result<()> {
@@ -244,7 +256,8 @@ async fn list(client: &FlashDns, output: Output) -> Result<()> {
     let (mut rows, mut page_token) = (Vec::new(), String::new());
     loop {
         let request = v1::ListZonesRequest { page_size: PAGE_ROWS, page_token };
-        let page = client.zones().list_zones(client.request(request)).await.context("zones cannot be listed")?;
+        let page =
+            client.zones().list_zones(client.request(request)).await.context("zones cannot be listed")?;
         let page = page.into_inner();
         rows.extend(page.zones.into_iter().map(ZoneRow::from));
         if page.next_page_token.is_empty() {
