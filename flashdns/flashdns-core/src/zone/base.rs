@@ -9,6 +9,8 @@ use crate::zone::node::Node;
 const ALIGN: usize = 8;
 /// Octets of a line of the processor's cache.
 const LINE: usize = 64;
+/// Slots that are looked at for a likely place: nearly always enough, and in one line of the cache or two.
+const LIKELY_STEPS: usize = 4;
 const EMPTY: u32 = u32::MAX;
 
 #[derive(Debug, Clone, Copy)]
@@ -59,10 +61,12 @@ impl Base {
         None
     }
 
-    /// The place that the first slot for `hash` leads to.
+    /// The place of the first node with this hash; not whether it is the one that is looked for.
     pub(crate) fn likely_place(&self, hash: u32) -> Option<u32> {
-        let slot = self.slots.get(hash as usize & (self.slots.len() - 1))?;
-        (slot.place != EMPTY).then_some(slot.place)
+        let mask = self.slots.len() - 1;
+        let slots = (0..LIKELY_STEPS).map_while(|step| self.slots.get((hash as usize + step) & mask));
+        let mut filled = slots.take_while(|slot| slot.place != EMPTY);
+        filled.find(|slot| slot.hash == hash).map(|slot| slot.place)
     }
 
     /// Reads from the lines of memory that a usual node at `place` takes.
