@@ -102,8 +102,8 @@ impl Table {
         self.get(*self.by_name.get(name)?)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &NamespaceInfo> {

@@ -12,6 +12,10 @@ pub const BATCH_OPS_MAX: usize = 1_024;
 pub const SCAN_BYTES_MAX: usize = 8 << 20;
 /// Most records in a page of a scan.
 pub const SCAN_RECORDS_MAX: usize = 1_024;
+/// Most bytes of values that the conflicts of one batch report.
+pub const CONFLICT_BYTES_MAX: usize = 8 << 20;
+/// Most namespaces of a cluster.
+pub const NAMESPACES_MAX: usize = 4_096;
 /// Longest idempotency id.
 pub const IDEMPOTENCY_ID_BYTES_MAX: usize = 64;
 /// Longest name of a namespace.

@@ -38,6 +38,7 @@ const EXAMPLES: &str = "Examples:
 
 /// What every verb but `serve` understands.
 #[derive(Clone, Debug, Args)]
+#[group(skip)]
 struct Options {
     #[command(flatten)]
     connect: connect::Options,
@@ -53,8 +54,12 @@ enum Verb {
     /// Shows every node that answers: its role, its term, how far it is.
     Status,
     /// Shows and changes who belongs to the cluster.
-    #[command(alias = "members", subcommand)]
-    Member(member::Verb),
+    #[command(alias = "members")]
+    Member {
+        /// What to do; without it, they are listed.
+        #[command(subcommand)]
+        verb: Option<member::Verb>,
+    },
     /// Makes, shows and deletes namespaces.
     #[command(alias = "namespaces", subcommand)]
     Namespace(namespace::Verb),
@@ -100,7 +105,7 @@ async fn perform(verb: Verb, options: &Options) -> anyhow::Result<()> {
         // Taken by `main` before; it runs a runtime of its own.
         Verb::Serve(_) => Ok(()),
         Verb::Status => member::status(options).await,
-        Verb::Member(verb) => member::run(verb, options).await,
+        Verb::Member { verb } => member::run(verb.unwrap_or(member::Verb::List), options).await,
         Verb::Namespace(verb) => namespace::run(verb, options).await,
         Verb::Get(get) => get.run(options).await,
         Verb::Put(put) => put.run(options).await,
@@ -124,8 +129,8 @@ mod tests {
 
     #[test]
     fn members_is_the_same_as_member() {
-        for verb in ["member", "members"] {
-            assert!(Cli::try_parse_from(["flaredb", verb, "list"]).is_ok());
+        for words in [&["member", "list"][..], &["members", "list"], &["members"]] {
+            assert!(Cli::try_parse_from(["flaredb"].iter().chain(words)).is_ok(), "{words:?}");
         }
     }
 }

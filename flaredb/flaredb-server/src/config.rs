@@ -134,13 +134,17 @@ impl HasCommon for Config {
     }
 }
 
-impl RaftConfig {
+impl Config {
     /// The timing for the Raft host.
     pub(crate) fn timing(&self) -> Timing {
+        // Before the call's own time is up, so that the answer can say that the outcome is unknown.
+        let within_a_call = self.server.request_timeout() * 3 / 4;
         Timing {
-            heartbeat: Duration::from_millis(self.heartbeat_ms),
-            election_min: Duration::from_millis(self.election_timeout_min_ms),
-            election_max: Duration::from_millis(self.election_timeout_max_ms),
+            heartbeat: Duration::from_millis(self.raft.heartbeat_ms),
+            election_min: Duration::from_millis(self.raft.election_timeout_min_ms),
+            election_max: Duration::from_millis(self.raft.election_timeout_max_ms),
+            propose_timeout: within_a_call,
+            read_timeout: Timing::default().read_timeout.min(within_a_call),
             ..Timing::default()
         }
     }
@@ -214,7 +218,11 @@ impl Config {
         }
         if storage.history_age_min_ms > storage.history_age_max_ms {
             let accepted = format!("at most storage.history_age_max_ms ({})", storage.history_age_max_ms);
-            return Err(wrong("storage.history_age_min_ms", &storage.history_age_min_ms.to_string(), &accepted));
+            return Err(wrong(
+                "storage.history_age_min_ms",
+                &storage.history_age_min_ms.to_string(),
+                &accepted,
+            ));
         }
         Ok(())
     }

@@ -51,14 +51,6 @@ impl Hub {
         }
     }
 
-    /// Wakes everybody: after an installed snapshot any namespace may be another one.
-    pub(crate) fn wake_all(&self) {
-        let namespaces = self.namespaces.read().unwrap_or_else(PoisonError::into_inner);
-        namespaces.values().for_each(|changes| {
-            changes.send_replace(());
-        });
-    }
-
     /// Notes that at `moment` this replica asked a leader with a quorum, and has caught up with its answer since.
     pub(crate) fn confirm(&self, moment: Instant) {
         self.contact.send_replace(Some(moment));

@@ -5,9 +5,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use flaredb_engine::NamespaceInfo;
+use bytes::Bytes;
+use flaredb_engine::{NamespaceId, NamespaceInfo, TombstonePage};
 use flaredb_proto::v1::{
-    CollectTombstones, CompactHistory, NamespaceMode, flare_request::Command,
+    CollectTombstones, CompactHistory, NamespaceMode, flare_request::Command, flare_response::Outcome,
 };
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -16,6 +17,7 @@ use crate::{
     config::StorageConfig,
     history::{Progress, Retention},
     region::Region,
+    service::off_the_reactor,
     status::Refusal,
 };
 
@@ -33,8 +35,8 @@ pub(crate) async fn forget(region: Arc<Region>, config: StorageConfig) {
             keeper.notes.clear();
             continue;
         }
-        for command in keeper.plan(&region.state.namespaces(), keeper.start.elapsed()) {
-            if let Err(refusal) = region.propose(command).await {
+        for plan in keeper.plan(&region.state.namespaces(), keeper.start.elapsed()) {
+            if let Err(refusal) = carry_out(&region, plan).await {
                 report(region.id, &refusal);
                 break;
             }
@@ -42,10 +44,56 @@ pub(crate) async fn forget(region: Arc<Region>, config: StorageConfig) {
     }
 }
 
+/// What is to be forgotten of one namespace.
+#[derive(Debug, Clone, Copy)]
+enum Plan {
+    /// History up to and including a revision.
+    History { namespace_id: u32, revision: u64 },
+    /// Tombstones that are older than a timestamp.
+    Tombstones { namespace_id: u32, before_ts: u64 },
+}
+
+async fn carry_out(region: &Region, plan: Plan) -> Result<(), Refusal> {
+    match plan {
+        Plan::History { namespace_id, revision } => compact(region, namespace_id, revision).await,
+        Plan::Tombstones { namespace_id, before_ts } => collect(region, namespace_id, before_ts).await,
+    }
+}
+
+/// One command forgets a bounded part; this goes on until all of it is forgotten.
+async fn compact(region: &Region, namespace_id: u32, revision: u64) -> Result<(), Refusal> {
+    loop {
+        let command = CompactHistory { namespace_id, revision };
+        match region.propose(Command::CompactHistory(command)).await? {
+            Outcome::Done(oldest) if oldest <= revision => {}
+            // A refusal: the namespace was deleted meanwhile.
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// Looks for tombstones here, beside everything else, and names them to all replicas.
+async fn collect(region: &Region, namespace_id: u32, before_ts: u64) -> Result<(), Refusal> {
+    let mut start = Some(Bytes::new());
+    while let Some(at) = start {
+        let state = region.state.clone();
+        let look = move || state.old_tombstones(NamespaceId(namespace_id), before_ts, &at);
+        let TombstonePage { keys, next } = off_the_reactor("", look).await?;
+        if !keys.is_empty() {
+            let command = CollectTombstones { namespace_id, before_ts, keys };
+            region.propose(Command::CollectTombstones(command)).await?;
+        }
+        start = next;
+    }
+    Ok(())
+}
+
 fn report(region: u64, refusal: &Refusal) {
     match refusal {
         Refusal::NotLeader { .. } | Refusal::Indeterminate => {}
-        refusal => tracing::warn!(region, %refusal, "old history was not forgotten; the next round tries again"),
+        refusal => {
+            tracing::warn!(region, %refusal, "old history was not forgotten; the next round tries again")
+        }
     }
 }
 
@@ -69,22 +117,22 @@ impl Keeper {
         }
     }
 
-    fn plan(&mut self, namespaces: &[NamespaceInfo], now: Duration) -> Vec<Command> {
+    fn plan(&mut self, namespaces: &[NamespaceInfo], now: Duration) -> Vec<Plan> {
         self.notes.retain(|id, _| namespaces.iter().any(|namespace| namespace.id.0 == *id));
         let collect = self.collection_is_due(now);
         namespaces.iter().filter_map(|namespace| self.plan_one(namespace, now, collect)).collect()
     }
 
-    fn plan_one(&mut self, namespace: &NamespaceInfo, now: Duration, collect: bool) -> Option<Command> {
+    fn plan_one(&mut self, namespace: &NamespaceInfo, now: Duration, collect: bool) -> Option<Plan> {
         let namespace_id = namespace.id.0;
         if namespace.mode == NamespaceMode::Eventual {
             let before_ts = clock::before_now(self.tombstones);
-            return collect.then_some(Command::CollectTombstones(CollectTombstones { namespace_id, before_ts }));
+            return collect.then_some(Plan::Tombstones { namespace_id, before_ts });
         }
         let progress = self.notes.entry(namespace_id).or_default();
         progress.note(now, namespace.revision);
         let revision = progress.forget_up_to(now, namespace.oldest_revision, self.keep)?;
-        Some(Command::CompactHistory(CompactHistory { namespace_id, revision }))
+        Some(Plan::History { namespace_id, revision })
     }
 
     fn collection_is_due(&mut self, now: Duration) -> bool {

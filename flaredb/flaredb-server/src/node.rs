@@ -94,10 +94,8 @@ impl Node {
 }
 
 fn open_engine(config: &Config) -> Result<Engine, OpenError> {
-    let options = Options {
-        durability: Durability::Flushed,
-        block_cache_bytes: config.storage.block_cache_bytes,
-    };
+    let options =
+        Options { durability: Durability::Flushed, block_cache_bytes: config.storage.block_cache_bytes };
     let opened = Engine::open(&config.node.data_dir.join("state"), options);
     opened.map_err(|error| OpenError::Engine(Box::new(error)))
 }
@@ -106,7 +104,7 @@ fn raft_config(config: &Config, connector: Connector) -> NodeConfig {
     let folder = config.node.data_dir.join("raft");
     NodeConfig {
         connector,
-        timing: config.raft.timing(),
+        timing: config.timing(),
         fatal: FatalHook::new(|_logged| stop_at_once()),
         ..NodeConfig::new(&config.cluster.id, config.node.id, folder)
     }

@@ -117,7 +117,8 @@ impl Region {
         let _permit = self.admission.enter()?;
         let _counted = self.metrics.proposal();
         let request = FlareRequest { command: Some(command) };
-        let response = self.group.propose(Bytes::from(request.encode_to_vec())).await.map_err(proposal_failed)?;
+        let response =
+            self.group.propose(Bytes::from(request.encode_to_vec())).await.map_err(proposal_failed)?;
         let response = FlareResponse::decode(response).map_err(|error| Refusal::Storage(Box::new(error)))?;
         response.outcome.ok_or_else(|| unexpected("a proposal"))
     }
@@ -182,6 +183,11 @@ impl Region {
         self.group.watch_leadership().borrow().role == Role::Leader
     }
 
+    /// Whether another node could lead the region.
+    pub(crate) fn has_followers(&self) -> bool {
+        self.group.status().members.iter().filter(|member| member.voter).count() > 1
+    }
+
     /// A token for what this replica holds now.
     pub(crate) fn session(&self) -> Session {
         Session { region: self.id, index: self.state.applied().index }
@@ -233,13 +239,21 @@ fn refusal(namespace: &NamespaceInfo, refused: &Refused) -> Refusal {
             Refusal::invalid("key", refused.message.clone(), format!("keys that start with {prefix:?}"))
         }
         Reason::QuotaExceeded => quota(namespace, &refused.message),
+        Reason::StaleTs => Refusal::invalid(
+            "ts",
+            refused.message.clone(),
+            "a timestamp within the retention of deleted records",
+        ),
         _ => self::refused(&namespace.name, refused),
     }
 }
 
 fn quota(namespace: &NamespaceInfo, message: &str) -> Refusal {
-    let (quota, limit) =
-        if message.starts_with("keys") { ("keys", namespace.keys_max) } else { ("bytes", namespace.bytes_max) };
+    let (quota, limit) = if message.starts_with("keys") {
+        ("keys", namespace.keys_max)
+    } else {
+        ("bytes", namespace.bytes_max)
+    };
     Refusal::Quota { namespace: namespace.name.clone(), quota, limit }
 }
 

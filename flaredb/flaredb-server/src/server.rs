@@ -10,7 +10,8 @@ use flaredb_proto::v1::{
 };
 use flaredb_raft::Connector;
 use photon_runtime::{
-    Action, ConfigError, Context, GrpcServer, Resource, Service, StartError, Started, authorize, principal,
+    Action, ConfigError, Context, GrpcServer, Resource, Service, Shutdown, StartError, Started, authorize,
+    principal,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{
@@ -19,13 +20,7 @@ use tonic::{
     transport::{Certificate, ClientTlsConfig, Endpoint, Identity},
 };
 
-use crate::{
-    config::Config,
-    contact, leader,
-    metrics::NamespaceSizes,
-    node::Node,
-    service::Api,
-};
+use crate::{config::Config, contact, leader, metrics::NamespaceSizes, node::Node, service::Api};
 
 /// Streams have no deadline of their own: a watch lasts, a snapshot takes as long as it is large, and peers talk on.
 /// A new member may take as long as its snapshot; that RPC has a bound of its own.
@@ -58,8 +53,24 @@ impl Service for FlareDb {
         storage.ok();
         register(&node, &context);
         run_beside(&node, &config, &context);
-        todo!()
+        Ok(services(&node, config.server.message_size_max()).into())
     }
+}
+
+/// What is served, and how large a request may be.
+fn services(node: &Arc<Node>, request_bytes_max: usize) -> GrpcServer {
+    let api = Api(Arc::clone(node));
+    GrpcServer::new()
+        .descriptors(flaredb_proto::FILE_DESCRIPTOR_SET)
+        .descriptors(flaredb_raft::FILE_DESCRIPTOR_SET)
+        .streams(STREAMS)
+        .service(KvCasServer::new(api.clone()).max_decoding_message_size(request_bytes_max))
+        .service(KvRawServer::new(api.clone()).max_decoding_message_size(request_bytes_max))
+        .service(NamespacesServer::new(api.clone()).max_decoding_message_size(request_bytes_max))
+        .service(ClusterServer::new(api.clone()).max_decoding_message_size(request_bytes_max))
+        .service(MaintenanceServer::new(api).max_decoding_message_size(request_bytes_max))
+        // It bounds its messages itself: a piece of the log is larger than any request.
+        .service(InterceptedService::new(node.raft.service(), peers_only))
 }
 
 /// Reaches peers with this node's own certificate.
@@ -96,6 +107,20 @@ fn run_beside(node: &Arc<Node>, config: &Config, context: &Context) {
         let forget = leader::forget(Arc::clone(region), config.storage.clone());
         context.tasks.spawn_critical("history", until(stop, forget));
     }
+    context.tasks.spawn("raft", leave(Arc::clone(node), context.shutdown.clone()));
+}
+
+/// Hands leadership over when the process begins to end, so that nobody waits for an election, and stops the Raft host
+/// when nothing is in flight any more.
+async fn leave(node: Arc<Node>, shutdown: Shutdown) {
+    shutdown.draining().cancelled().await;
+    for region in node.regions.iter().filter(|region| region.leads() && region.has_followers()) {
+        if let Err(error) = region.group.transfer_leader(None).await {
+            tracing::info!(region = region.id, %error, "leadership was not handed over");
+        }
+    }
+    shutdown.stopping().cancelled().await;
+    node.raft.shutdown().await;
 }
 
 async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {

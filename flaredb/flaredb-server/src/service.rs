@@ -34,7 +34,12 @@ impl Deref for Api {
 
 impl Api {
     /// Lets the caller do `action` in a namespace, and names the region that holds it.
-    fn allow<T>(&self, request: &Request<T>, action: Action, namespace: &str) -> Result<&Arc<Region>, Status> {
+    fn allow<T>(
+        &self,
+        request: &Request<T>,
+        action: Action,
+        namespace: &str,
+    ) -> Result<&Arc<Region>, Status> {
         authorize(principal(request)?, action, &Resource::Namespace(namespace))?;
         Ok(self.regions.of_namespace(namespace)?)
     }
@@ -58,7 +63,7 @@ impl From<InvalidField> for Refusal {
 }
 
 /// Runs a read of a namespace that may take long where it holds up nobody else.
-async fn off_the_reactor<T: Send + 'static>(
+pub(crate) async fn off_the_reactor<T: Send + 'static>(
     namespace: &str,
     read: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
 ) -> Result<T, Refusal> {

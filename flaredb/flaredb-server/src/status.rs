@@ -113,6 +113,7 @@ impl Refusal {
         match error {
             ReadError::TooOld { requested, oldest } => Self::TooOld { requested, oldest },
             ReadError::FutureRevision { requested, newest } => Self::FutureRevision { requested, newest },
+            ReadError::Installing => Self::Unavailable(error.to_string()),
             // It was found by its name a moment ago: it was deleted since.
             ReadError::NoNamespace(_) => Self::NoNamespace(namespace.to_owned()),
             ReadError::Engine(error) => error.into(),
@@ -175,9 +176,9 @@ impl From<Refusal> for Status {
             // The caller is told that it is this node's fault; only the log says what the fault is.
             tracing::error!(error = %Chain(source.as_ref()), "storage failed a request");
         }
-        let details = refusal.detail().map_or_else(Bytes::new, |kind| {
-            ErrorDetail { kind: Some(kind) }.encode_to_vec().into()
-        });
+        let details = refusal
+            .detail()
+            .map_or_else(Bytes::new, |kind| ErrorDetail { kind: Some(kind) }.encode_to_vec().into());
         Self::with_details(refusal.code(), refusal.to_string(), details)
     }
 }

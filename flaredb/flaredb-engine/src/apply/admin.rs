@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use flaredb_proto::limits::NAMESPACES_MAX;
 use flaredb_proto::v1::{
     CreateNamespaceRequest, NamespaceMode, RestoreRecords, flare_response::Outcome, refused::Reason,
 };
@@ -52,6 +53,10 @@ pub(super) fn create(batch: &mut Batch<'_>, region: RegionId, request: CreateNam
     if batch.table.named(&request.name).is_some() {
         return Err(refused(Reason::NamespaceExists, request.name));
     }
+    if batch.table.len() >= NAMESPACES_MAX {
+        let most = format!("there are {NAMESPACES_MAX} namespaces, the most there may be");
+        return Err(refused(Reason::QuotaExceeded, most));
+    }
     // A restore that has not finished has lost the race, and its rows must not be this namespace's.
     forget_staged(batch, region)?;
     let mut counters = Counters::read(batch, region)?;
@@ -87,7 +92,7 @@ pub(super) fn delete(batch: &mut Batch<'_>, region: RegionId, name: &str) -> Eff
 
 /// Writes rows of a saved snapshot as they are. Its namespaces are staged, and appear with the last rows.
 pub(super) fn restore(batch: &mut Batch<'_>, region: RegionId, restore: &RestoreRecords) -> Effect {
-    if !batch.table.is_empty() {
+    if batch.table.len() > 0 {
         return Err(refused(Reason::NotEmpty, "there are namespaces"));
     }
     // Read before anything is written: a refusal changes nothing.

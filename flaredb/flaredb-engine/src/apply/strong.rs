@@ -1,6 +1,7 @@
 //! Commands of Strong namespaces: compares, then writes under one new revision, then its history.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use flaredb_proto::limits::CONFLICT_BYTES_MAX;
 use flaredb_proto::v1::{
     CasCommit, CasDelete, CasPut, CompactHistory, Compare, Conflict, NamespaceMode, Write,
     flare_response::Outcome, refused::Reason, write::Op,
@@ -102,17 +103,19 @@ fn remember(batch: &mut Batch<'_>, info: &NamespaceInfo, id: &Bytes) -> Result<(
 }
 
 fn check(batch: &Batch<'_>, info: &NamespaceInfo, compares: &[Compare]) -> Result<(), Stop> {
-    let mut conflicts = Vec::new();
+    let (mut conflicts, mut bytes) = (Vec::new(), 0);
     for compare in compares {
         inside_prefix(info, &compare.key)?;
         let found = batch.record(info.id, &compare.key)?;
         let actual = found.as_ref().map_or(0, |(version, _)| *version);
         if actual != compare.version {
+            let value = found.map(|(_, value)| value).unwrap_or_default();
+            bytes += value.len();
             conflicts.push(Conflict {
                 key: compare.key.clone(),
                 expected: compare.version,
                 actual,
-                actual_value: found.map(|(_, value)| value).unwrap_or_default(),
+                actual_value: if bytes <= CONFLICT_BYTES_MAX { value } else { Bytes::new() },
             });
         }
     }

@@ -10,8 +10,9 @@ use prost::Message as _;
 use tempfile::TempDir;
 
 pub(crate) struct Store {
-    pub(crate) folder: TempDir,
+    /// Closed before its folder goes.
     pub(crate) region: Region,
+    pub(crate) folder: TempDir,
     index: u64,
 }
 

@@ -1,6 +1,10 @@
 //! How a verb reaches the cluster: its endpoints, and who the operator is.
 
-use std::{fs, path::{Path, PathBuf}, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -10,10 +14,14 @@ use super::failure::Misuse;
 
 /// Where the cluster is, and the credentials.
 #[derive(Clone, Debug, Args)]
+#[group(skip)]
 pub(crate) struct Options {
     /// The nodes to ask, e.g. https://db1:7401,https://db2:7401; any one that is up is enough.
     #[arg(
-        long, global = true, value_delimiter = ',', env = "FLAREDB_ENDPOINTS",
+        long,
+        global = true,
+        value_delimiter = ',',
+        env = "FLAREDB_ENDPOINTS",
         default_value = "http://127.0.0.1:7401"
     )]
     endpoints: Vec<String>,
@@ -24,7 +32,7 @@ pub(crate) struct Options {
     #[arg(long, global = true, env = "FLAREDB_CERT", value_name = "FILE")]
     cert: Option<PathBuf>,
     /// The certificate's key (PEM).
-    #[arg(long, global = true, env = "FLAREDB_KEY", value_name = "FILE")]
+    #[arg(id = "key_file", long = "key", global = true, env = "FLAREDB_KEY", value_name = "FILE")]
     key: Option<PathBuf>,
     /// An operator's token, pct_...; better in the environment than on the command line.
     #[arg(long, global = true, env = "FLAREDB_TOKEN", hide_env_values = true)]

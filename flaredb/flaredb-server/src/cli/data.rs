@@ -249,7 +249,9 @@ async fn version_now(client: &RdbClient, namespace: &str, key: &Bytes) -> anyhow
 fn refuse_version(version: Option<u64>) -> anyhow::Result<()> {
     match version {
         None => Ok(()),
-        Some(_) => Err(Misuse("--if-version needs a Strong namespace; this one is eventual".to_owned()).into()),
+        Some(_) => {
+            Err(Misuse("--if-version needs a Strong namespace; this one is eventual".to_owned()).into())
+        }
     }
 }
 

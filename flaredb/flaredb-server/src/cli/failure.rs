@@ -40,9 +40,6 @@ pub(crate) enum Failure {
         /// How often it was tried.
         attempts: u32,
     },
-    /// No node answered.
-    #[error("none of {0} answered")]
-    Nobody(String),
 }
 
 /// The kinds that scripts tell apart.
@@ -92,7 +89,6 @@ fn kind(error: &anyhow::Error) -> Kind {
         return match failure {
             Failure::NoRecord { .. } => Kind::NotFound,
             Failure::Conflict { .. } | Failure::Contended { .. } => Kind::Conflict,
-            Failure::Nobody(_) => Kind::Unavailable,
         };
     }
     found::<Error>(error).map_or(Kind::Failure, client_kind)
@@ -112,8 +108,9 @@ fn next_step(error: &anyhow::Error) -> Option<&'static str> {
     if let Some(failure) = found::<Failure>(error) {
         return Some(match failure {
             Failure::NoRecord { .. } => "see what is there: flaredb scan NAMESPACE",
-            Failure::Conflict { .. } | Failure::Contended { .. } => "read it again, then decide: flaredb get NAMESPACE KEY",
-            Failure::Nobody(_) => "check --endpoints, --ca and that the nodes run",
+            Failure::Conflict { .. } | Failure::Contended { .. } => {
+                "read it again, then decide: flaredb get NAMESPACE KEY"
+            }
         });
     }
     Some(match found::<Error>(error)? {

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{
     Options,
-    failure::Failure,
+    failure::Misuse,
     output::{self, Row},
 };
 
@@ -153,7 +153,7 @@ impl ShownNode {
 
 /// Asks every node of its own: those that were named and those that they know.
 pub(crate) async fn status(options: &Options) -> anyhow::Result<()> {
-    let mut shown = BTreeMap::new();
+    let mut answers = Answers::new();
     let mut waiting: BTreeSet<String> = options.connect.endpoints().iter().cloned().collect();
     while let Some(endpoint) = waiting.pop_first() {
         let answer = ask(options, &endpoint).await;
@@ -161,18 +161,34 @@ pub(crate) async fn status(options: &Options) -> anyhow::Result<()> {
             let known = status.regions.iter().flat_map(|region| &region.members);
             waiting.extend(known.map(|member| member.endpoint.clone()));
         }
-        shown.insert(endpoint.clone(), rows(endpoint, answer));
-        waiting.retain(|endpoint| !shown.contains_key(endpoint));
+        answers.insert(endpoint, answer);
+        waiting.retain(|endpoint| !answers.contains_key(endpoint));
     }
-    let rows: Vec<ShownNode> = shown.into_values().flatten().collect();
+    if answers.values().all(Result::is_err) {
+        return Err(nobody(answers, options));
+    }
+    let rows: Vec<ShownNode> =
+        answers.into_iter().flat_map(|(endpoint, answer)| rows(endpoint, answer)).collect();
     for row in &rows {
         if let Some(error) = &row.error {
             output::remark(&format!("{}: {error}", row.endpoint));
         }
     }
-    let nobody = rows.iter().all(|row| row.error.is_some());
-    options.output.rows(&rows)?;
-    if nobody { Err(Failure::Nobody(options.connect.endpoints().join(", ")).into()) } else { Ok(()) }
+    options.output.rows(&rows)
+}
+
+type Answers = BTreeMap<String, anyhow::Result<StatusResponse>>;
+
+/// Why nobody answered: the reason of the last, after the others'.
+fn nobody(answers: Answers, options: &Options) -> anyhow::Error {
+    let mut failed = answers.into_iter().filter_map(|(endpoint, answer)| Some((endpoint, answer.err()?)));
+    let (mut at, mut last) =
+        failed.next().unwrap_or_else(|| (String::new(), Misuse("no endpoint is given".to_owned()).into()));
+    for (endpoint, error) in failed {
+        output::remark(&format!("{at}: {last:#}"));
+        (at, last) = (endpoint, error);
+    }
+    last.context(format!("none of {} answered", options.connect.endpoints().join(", ")))
 }
 
 async fn ask(options: &Options, endpoint: &str) -> anyhow::Result<StatusResponse> {

@@ -127,7 +127,12 @@ fn open(file: &Path) -> Result<Reader<BufReader<File>>, ArchiveError> {
 
 async fn restore(file: &Path, options: &Options) -> anyhow::Result<()> {
     let totals = verify(file)?;
-    output::remark(&format!("{} is whole: {} bytes in {} chunks", file.display(), totals.bytes, totals.chunks));
+    output::remark(&format!(
+        "{} is whole: {} bytes in {} chunks",
+        file.display(),
+        totals.bytes,
+        totals.chunks
+    ));
     let client = options.connect.client().await?;
     let restored = client.maintenance().restore_snapshot(chunks(open(file)?)).await?;
     options.output.row(&Restored { namespaces: restored.namespaces, records: restored.records })

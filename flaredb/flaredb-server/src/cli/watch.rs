@@ -53,7 +53,13 @@ fn shown(revision: u64, key: &[u8], value: Option<Bytes>, previous_version: u64)
         (Some(_), 0) => "create",
         (Some(_), _) => "update",
     };
-    Shown { revision, kind, key: output::text(key), previous_version, value: value.map(|value| output::text(&value)) }
+    Shown {
+        revision,
+        kind,
+        key: output::text(key),
+        previous_version,
+        value: value.map(|value| output::text(&value)),
+    }
 }
 
 impl Watch {

@@ -2,15 +2,15 @@
 //!
 //! A snapshot goes out as it is read and comes in as proposals, chunk by chunk, so neither way holds more than a few
 //! chunks in memory. Every chunk carries its number and checksum: a gap, a repetition or a changed byte ends the
-//! restore, and a cluster that has namespaces already is refused before anything is written.
+//! restore, and a cluster that has namespaces already is refused before anything is written. What was restored shows
+//! up with the last chunk; a restore that fails before leaves nothing to be seen and is simply begun again.
 
 use std::pin::Pin;
 
-use bytes::Bytes;
 use flaredb_engine::Snapshot;
 use flaredb_proto::v1::{
     RestoreRecords, RestoreSnapshotResponse, SaveSnapshotRequest, SnapshotChunk, flare_request::Command,
-    flare_response::Outcome, maintenance_server::Maintenance,
+    flare_response::Outcome, maintenance_server::Maintenance, refused::Reason,
 };
 use futures::{Stream, stream};
 use photon_runtime::Action;
@@ -34,7 +34,7 @@ impl Maintenance for Api {
     async fn save_snapshot(&self, request: Request<SaveSnapshotRequest>) -> Result<Response<Chunks>, Status> {
         let region = self.allow_cluster(&request, Action::Admin)?;
         region.read_index().await?;
-        let snapshot = region.state.snapshot().map_err(Refusal::from)?;
+        let snapshot = region.state.snapshot().map_err(|error| Refusal::unreadable("", error))?;
         let start = Saving { snapshot, cursor: Some(Vec::new()), sequence: 0 };
         Ok(Response::new(Box::pin(stream::try_unfold(start, next_chunk))))
     }
@@ -46,8 +46,7 @@ impl Maintenance for Api {
         let region = self.allow_cluster(&request, Action::Admin)?;
         region.read_index().await?;
         if !region.state.namespaces().is_empty() {
-            let words = "this cluster has namespaces already: restore into a new cluster, or delete them first";
-            return Err(Refusal::NotNow(words.to_owned()).into());
+            return Err(occupied().into());
         }
         Ok(Response::new(restore(region, request.into_inner()).await?))
     }
@@ -78,12 +77,16 @@ async fn restore(
     region: &Region,
     mut chunks: Streaming<SnapshotChunk>,
 ) -> Result<RestoreSnapshotResponse, Status> {
-    let mut expected = 0;
+    let (mut expected, mut records) = (0, 0);
     loop {
-        let chunk = chunks.message().await?.ok_or_else(|| damaged(expected, "the stream ended before the last one"))?;
+        let chunk = chunks
+            .message()
+            .await?
+            .ok_or_else(|| damaged(expected, "the stream ended before the last one"))?;
         check(&chunk, expected)?;
         let last = chunk.last;
-        let records = restore_rows(region, chunk.data, last).await?;
+        records +=
+            restore_rows(region, RestoreRecords { rows: chunk.data, last, first: expected == 0 }).await?;
         expected += 1;
         if last {
             let namespaces = u64::try_from(region.state.namespaces().len()).unwrap_or(u64::MAX);
@@ -92,12 +95,18 @@ async fn restore(
     }
 }
 
-async fn restore_rows(region: &Region, rows: Bytes, last: bool) -> Result<u64, Refusal> {
-    match region.propose(Command::RestoreRecords(RestoreRecords { rows, last })).await? {
+async fn restore_rows(region: &Region, rows: RestoreRecords) -> Result<u64, Refusal> {
+    match region.propose(Command::RestoreRecords(rows)).await? {
         Outcome::Done(records) => Ok(records),
+        Outcome::Refused(refused) if refused.reason() == Reason::NotEmpty => Err(occupied()),
         Outcome::Refused(refused) => Err(region::refused("", &refused)),
         _ => Err(region::unexpected("a restore")),
     }
+}
+
+fn occupied() -> Refusal {
+    let words = "this cluster has namespaces already: restore into a new cluster, or delete them first";
+    Refusal::NotNow(words.to_owned())
 }
 
 fn check(chunk: &SnapshotChunk, expected: u64) -> Result<(), Refusal> {
@@ -114,5 +123,9 @@ fn check(chunk: &SnapshotChunk, expected: u64) -> Result<(), Refusal> {
 }
 
 fn damaged(sequence: u64, what: &str) -> Refusal {
-    Refusal::invalid("chunks", format!("chunk {sequence}: {what}"), "the chunks of SaveSnapshot, whole and in order")
+    Refusal::invalid(
+        "chunks",
+        format!("chunk {sequence}: {what}"),
+        "the chunks of SaveSnapshot, whole and in order",
+    )
 }

@@ -37,7 +37,8 @@ impl Namespaces for Api {
         let caller = principal(&request)?;
         let region = self.regions.first()?;
         region.read_index().await?;
-        let visible = region.state.namespaces().into_iter().filter(|namespace| may_read(caller, &namespace.name));
+        let visible =
+            region.state.namespaces().into_iter().filter(|namespace| may_read(caller, &namespace.name));
         Ok(Response::new(ListNamespacesResponse { namespaces: visible.map(Into::into).collect() }))
     }
 

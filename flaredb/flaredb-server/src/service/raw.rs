@@ -54,9 +54,7 @@ impl KvRaw for Api {
         let staleness = Some(staleness(region, before));
         Ok(Response::new(match record {
             None => RawGetResponse { staleness, ..RawGetResponse::default() },
-            Some(record) => {
-                RawGetResponse { found: true, value: record.value, ts: record.ts, staleness }
-            }
+            Some(record) => RawGetResponse { found: true, value: record.value, ts: record.ts, staleness },
         }))
     }
 
@@ -89,9 +87,9 @@ impl Api {
         if ts == 0 {
             return Ok(self.clock.now());
         }
-        self.clock
-            .observe(ts)
-            .map_err(|refused| Refusal::invalid("ts", refused.to_string(), "a timestamp of a correct clock, or 0"))?;
+        self.clock.observe(ts).map_err(|refused| {
+            Refusal::invalid("ts", refused.to_string(), "a timestamp of a correct clock, or 0")
+        })?;
         Ok(ts)
     }
 }
@@ -121,9 +119,9 @@ async fn wait_for(region: &Region, token: &Bytes) -> Result<(), Refusal> {
     if token.is_empty() {
         return Ok(());
     }
-    let session = Session::decode(token)
-        .filter(|session| session.region == region.id)
-        .ok_or_else(|| Refusal::invalid("session_token", "other bytes", "a token that a write or read returned"))?;
+    let session = Session::decode(token).filter(|session| session.region == region.id).ok_or_else(|| {
+        Refusal::invalid("session_token", "other bytes", "a token that a write or read returned")
+    })?;
     let mut applied = region.group.watch_applied();
     let reached = applied.wait_for(|&index| index >= session.index).await;
     reached.map(drop).map_err(|_stopped| Refusal::Unavailable("this replica has stopped".to_owned()))
@@ -141,7 +139,8 @@ async fn scan(region: &Region, request: RawScanRequest) -> Result<RawScanRespons
     let page = off_the_reactor(&namespace.name, read).await?;
     let staleness = Some(staleness(region, before));
     let records = page.records.into_iter();
-    let records = records.map(|record| RawRecord { key: record.key, value: record.value, ts: record.ts }).collect();
+    let records =
+        records.map(|record| RawRecord { key: record.key, value: record.value, ts: record.ts }).collect();
     Ok(RawScanResponse { records, next_key: page.next.unwrap_or_default(), staleness })
 }
 

@@ -191,7 +191,11 @@ fn response(revision: RevisionEvents) -> WatchResponse {
     let events = revision
         .events
         .into_iter()
-        .map(|event| WatchEvent { key: event.key, value: event.value, previous_version: event.previous_version })
+        .map(|event| WatchEvent {
+            key: event.key,
+            value: event.value,
+            previous_version: event.previous_version,
+        })
         .collect();
     WatchResponse { revision: revision.revision, events }
 }

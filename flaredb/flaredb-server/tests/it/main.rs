@@ -1,0 +1,12 @@
+//! The server as its callers see it: whole processes over TLS on real ports, with real data folders.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod cloud;
+mod cluster;
+mod credentials;
+mod namespaces;
+mod records;
+mod restart;
+mod snapshots;
+mod verbs;
