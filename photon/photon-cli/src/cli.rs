@@ -86,7 +86,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
     match cli.verb {
         Verb::Status => block_on(status::run(cli.context.as_deref(), cli.output, cli.timeout_s)),
         Verb::Dns(verb) => block_on(dns::run(verb, cli.context.as_deref(), cli.output, cli.timeout_s)),
-        Verb::Context(verb) => context::run(verb, cli.output),
+        Verb::Context(verb) => context::run(verb, cli.context.as_deref(), cli.output),
         Verb::Pki(verb) => pki::run(verb),
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "photon", &mut std::io::stdout());

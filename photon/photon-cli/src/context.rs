@@ -30,7 +30,7 @@ pub(crate) enum Verb {
     },
     /// List the contexts.
     List,
-    /// Show the current context.
+    /// Show the current context, or the one that --context names.
     Show,
 }
 
@@ -105,7 +105,7 @@ impl Row for Listed<'_> {
 ///
 /// # Errors
 /// When the file cannot be read, parsed or written, or the name is not in it.
-pub(crate) fn run(verb: Verb, output: Output) -> Result<()> {
+pub(crate) fn run(verb: Verb, named: Option<&str>, output: Output) -> Result<()> {
     let path = file_path()?;
     let mut contexts = read(&path)?;
     match verb {
@@ -120,8 +120,8 @@ pub(crate) fn run(verb: Verb, output: Output) -> Result<()> {
         }
         Verb::List => output.rows(&contexts.listed().collect::<Vec<_>>()),
         Verb::Show => {
-            contexts.select(None)?;
-            contexts.listed().filter(|listed| listed.current).try_for_each(|listed| output.row(&listed))
+            let shown = contexts.name(named)?;
+            contexts.listed().filter(|listed| listed.name == shown).try_for_each(|listed| output.row(&listed))
         }
     }
 }
@@ -148,13 +148,22 @@ impl Contexts {
     }
 
     fn select(&self, name: Option<&str>) -> Result<&Context> {
-        let Some(name) = name.or(self.current.as_deref()) else {
+        let name = self.name(name)?;
+        self.contexts.get(name).ok_or_else(|| self.unknown(name).into())
+    }
+
+    /// The name that is meant: the one given, or the current one's.
+    fn name<'a>(&'a self, given: Option<&'a str>) -> Result<&'a str> {
+        let Some(name) = given.or(self.current.as_deref()) else {
             return Err(Misuse(NO_CONTEXT.to_owned()).into());
         };
-        self.contexts.get(name).ok_or_else(|| {
-            let known = self.contexts.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-            Misuse(format!("context {name:?} is not in the context file; it has: {known}")).into()
-        })
+        if self.contexts.contains_key(name) { Ok(name) } else { Err(self.unknown(name).into()) }
+    }
+
+    fn unknown(&self, name: &str) -> Misuse {
+        let known = self.contexts.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let known = if known.is_empty() { "none yet".to_owned() } else { known };
+        Misuse(format!("context {name:?} is not in the context file; it has: {known}"))
     }
 
     fn listed(&self) -> impl Iterator<Item = Listed<'_>> {

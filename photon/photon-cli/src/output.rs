@@ -77,7 +77,11 @@ fn table<R: Row>(rows: &[R]) -> String {
     rows.iter().for_each(|row| {
         table.add_row(row.cells());
     });
-    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    let lines = table.lines();
+    lines
+        .map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[cfg(test)]

@@ -169,6 +169,7 @@ mod tests {
         expect_test::expect![[r#"
             flaredb/1 | https://db1:1 | leader | ready | 0.1.0 | 40 | 0 | raft: no leader
             flaredb/2 | https://db2:1 | follower | not ready | 0.1.0 | 37 | 3 | raft: no leader
-            flashdns | https://dns:1 | dns | no answer | - | - | - | connection refused"#]].assert_eq(&shown);
+            flashdns | https://dns:1 | dns | no answer | - | - | - | connection refused"#]]
+        .assert_eq(&shown);
     }
 }

@@ -14,7 +14,8 @@ fn what_it_makes_is_what_a_server_takes_and_secrets_are_their_owners_only() {
         wrote pki/ca.key
         wrote pki/cluster
         wrote pki/ca.crt
-    "#]].assert_eq(&home.must(&["pki", "init", "--dir", "pki", "--cluster", "photon"]));
+    "#]]
+    .assert_eq(&home.must(&["pki", "init", "--dir", "pki", "--cluster", "photon"]));
     let issue = [
         "pki",
         "issue",
@@ -32,12 +33,13 @@ fn what_it_makes_is_what_a_server_takes_and_secrets_are_their_owners_only() {
     expect![[r#"
         wrote pki/flaredb-1.key
         wrote pki/flaredb-1.crt
-    "#]].assert_eq(&home.must(&issue));
+    "#]]
+    .assert_eq(&home.must(&issue));
     expect![[r#"
         wrote pki/admin.token
         wrote pki/tokens.toml
     "#]]
-        .assert_eq(&home.must(&["pki", "token", "--dir", "pki", "--name", "admin", "--role", "admin"]));
+    .assert_eq(&home.must(&["pki", "token", "--dir", "pki", "--name", "admin", "--role", "admin"]));
     home.must(&["pki", "token", "--dir", "pki", "--name", "ada", "--role", "viewer"]);
 
     let file = |name: &str| Some(home.path().join("pki").join(name));
@@ -61,14 +63,16 @@ fn authority_is_never_replaced_and_a_name_has_one_token() {
     assert_eq!((again.code, fs::read(home.path().join("pki/ca.key")).unwrap()), (64, before));
     expect![[r#"
         error: pki/ca.crt is there already, and replacing it voids every certificate; choose another --dir
-    "#]].assert_eq(&again.stderr);
+    "#]]
+    .assert_eq(&again.stderr);
     home.must(&["pki", "token", "--dir", "pki", "--name", "ada", "--role", "viewer"]);
     let token = fs::read(home.path().join("pki/ada.token")).unwrap();
     let again = home.photon(&["pki", "token", "--dir", "pki", "--name", "ada", "--role", "admin"]);
     assert_eq!((again.code, fs::read(home.path().join("pki/ada.token")).unwrap()), (64, token));
     expect![[r#"
         error: pki/tokens.toml: two tokens are named "ada", expected a name for each
-    "#]].assert_eq(&again.stderr);
+    "#]]
+    .assert_eq(&again.stderr);
 }
 
 #[test]
@@ -89,5 +93,6 @@ fn certificate_without_an_authority_is_refused_with_the_way_to_make_one() {
     assert_eq!(ended.code, 64);
     expect![[r#"
         error: pki/ca.crt is not there; make an authority: photon pki init --dir pki --cluster NAME
-    "#]].assert_eq(&ended.stderr);
+    "#]]
+    .assert_eq(&ended.stderr);
 }

@@ -90,7 +90,8 @@ async fn every_process_is_shown_and_the_exit_code_tells_whether_all_are_ready() 
     assert_eq!(ended.code, 5);
     expect_test::expect![[r#"
         error: 2 of 2 processes are not ready
-    "#]].assert_eq(&ended.stderr);
+    "#]]
+    .assert_eq(&ended.stderr);
     let shown = ended.stdout.replace(&dns, "https://dns").replace(&gone, "https://gone");
     expect_test::expect![[r#"
         [
@@ -115,7 +116,8 @@ async fn every_process_is_shown_and_the_exit_code_tells_whether_all_are_ready() 
             "why": "metadata: no answer for 31 s"
           }
         ]
-    "#]].assert_eq(&shown);
+    "#]]
+    .assert_eq(&shown);
     process.stop().await.unwrap();
     drop(home);
 }
