@@ -285,10 +285,25 @@ impl Zone {
         self.find_by(name.hash_at(depth), |node| node.is_called(lower))
     }
 
-    /// The wildcard right below the ancestor of `name` at `depth`.
-    pub(crate) fn find_wildcard(&self, name: &Labels, depth: usize) -> Option<Node<'_>> {
+    /// The wildcard that stands for `name`, which does not exist (RFC 4592 §3.3).
+    pub(crate) fn wildcard_for(&self, name: &Labels) -> Option<Node<'_>> {
+        let depth = self.closest_encloser(name);
+        self.find(name, depth).filter(|encloser| encloser.has_wildcard())?;
         let lower = name.suffix(depth);
         self.find_by(Seed::get().extend(name.hash_at(depth), b"*"), |node| node.is_wildcard_of(lower))
+    }
+
+    /// Depth of the deepest ancestor that exists. Where a name exists, so do all of its ancestors.
+    fn closest_encloser(&self, name: &Labels) -> usize {
+        let (mut exists, mut missing) = (self.depth, name.depth());
+        while missing - exists > 1 {
+            let middle = exists.midpoint(missing);
+            match self.find(name, middle) {
+                Some(_) => exists = middle,
+                None => missing = middle,
+            }
+        }
+        exists
     }
 
     fn find_by(&self, hash: u32, matches: impl Fn(Node<'_>) -> bool) -> Option<Node<'_>> {

@@ -26,10 +26,10 @@ pub(crate) fn for_answer(step: &mut Step<'_, '_, '_>, rtype: u16, set: Blob<'_>,
         let hash = target.hash_at(target.depth());
         let repeated = seen[..index].contains(&hash);
         seen[index] = hash;
-        let glue = rtype == rtype::NS;
+        let is_ours = is_authoritative(step, &target);
         if !repeated
-            && let Some(node) = step.zone.find(&target, target.depth())
-            && (glue || is_authoritative(step, &target))
+            && (is_ours || rtype == rtype::NS)
+            && let Some(node) = node(step, &target, is_ours)
             && put(step, &target, node).is_err()
         {
             return;
@@ -50,7 +50,8 @@ pub(crate) fn for_referral(
             if target.is_within(step.name, cut) != mandatory {
                 continue;
             }
-            let Some(node) = step.zone.find(&target, target.depth()) else { continue };
+            let is_ours = !mandatory && is_authoritative(step, &target);
+            let Some(node) = node(step, &target, is_ours) else { continue };
             match put(step, &target, node) {
                 Err(Full) if mandatory => return Err(Full),
                 Err(Full) => return Ok(()),
@@ -65,6 +66,12 @@ pub(crate) fn for_referral(
 fn target(step: &Step<'_, '_, '_>, at: usize) -> Option<Labels> {
     let target = Labels::of(step.reply.written(), at)?;
     target.is_within(step.name, step.zone.depth()).then_some(target)
+}
+
+/// The node that has the addresses: that of the name, or the wildcard that stands for it.
+fn node<'a>(step: &Step<'a, '_, '_>, target: &Labels, is_ours: bool) -> Option<Node<'a>> {
+    let zone = step.zone;
+    zone.find(target, target.depth()).or_else(|| zone.wildcard_for(target).filter(|_| is_ours))
 }
 
 /// Whether no delegation and no DNAME is above or at the name.

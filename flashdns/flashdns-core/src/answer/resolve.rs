@@ -28,27 +28,31 @@ pub(crate) enum Next {
     Follow(usize),
 }
 
-/// Names that the chain has been at.
-struct Visited {
-    places: [u16; CHAIN_MAX],
+/// What the chain has been at, as places of the reply.
+#[derive(Default)]
+pub(crate) struct Trail {
+    names: [u16; CHAIN_MAX],
     length: usize,
+    /// Owners of redirections that were written: a record set is written once, however often it applies.
+    redirections: [u16; CHAIN_MAX],
+    redirected: usize,
 }
 
 /// Answers `query` into `reply`.
 pub(crate) fn resolve(catalog: &Catalog, query: &Query, reply: &mut Reply<'_>) {
     let Some(zone) = zone_of(catalog, &query.name, query.rtype) else { return reply.fail(Rcode::REFUSED) };
     reply.set_authoritative();
-    let mut step = Step { zone, name: &query.name, rtype: query.rtype, first: true, reply };
+    let (rtype, mut trail) = (query.rtype, Trail::default());
+    let mut step = Step { zone, name: &query.name, rtype, first: true, reply, trail: &mut trail };
     let mut next = step.run();
-    let mut visited = Visited { places: [0; CHAIN_MAX], length: 0 };
-    visited.note(&query.name);
+    trail.note(&query.name);
     while let Ok(Next::Follow(at)) = next {
         let Some(name) = Labels::of(reply.written(), at) else { return };
-        if visited.has(&name, reply.written()) || visited.note(&name) {
+        if trail.has(&name, reply.written()) || trail.note(&name) {
             return;
         }
-        let Some(zone) = zone_of(catalog, &name, query.rtype) else { return };
-        next = Step { zone, name: &name, rtype: query.rtype, first: false, reply }.run();
+        let Some(zone) = zone_of(catalog, &name, rtype) else { return };
+        next = Step { zone, name: &name, rtype, first: false, reply, trail: &mut trail }.run();
     }
     if next.is_err() {
         reply.truncate();
@@ -62,18 +66,35 @@ pub(crate) fn zone_of<'a>(catalog: &'a Catalog, name: &Labels, rtype: u16) -> Op
     parent.or_else(|| catalog.find(name, depth))
 }
 
-impl Visited {
+impl Trail {
     /// Returns whether the chain has become too long.
     fn note(&mut self, name: &Labels) -> bool {
-        let Some(place) = self.places.get_mut(self.length) else { return true };
+        let Some(place) = self.names.get_mut(self.length) else { return true };
         *place = name.place(name.depth());
         self.length += 1;
         false
     }
 
     fn has(&self, name: &Labels, message: &[u8]) -> bool {
-        let places = self.places.iter().take(self.length);
+        let places = self.names.iter().take(self.length);
         places.filter_map(|&place| Labels::of(message, usize::from(place))).any(|other| other.is(name))
+    }
+
+    /// Where the redirection of the ancestor of `name` at `depth` was written, if it was.
+    fn redirection(&self, name: &Labels, depth: usize, message: &[u8]) -> Option<usize> {
+        let starts = self.redirections.iter().take(self.redirected).map(|&start| usize::from(start));
+        let is_this = |start: &usize| {
+            Labels::of(message, *start)
+                .is_some_and(|owner| owner.depth() == depth && name.is_within(&owner, depth))
+        };
+        starts.into_iter().find(is_this)
+    }
+
+    fn note_redirection(&mut self, start: usize) {
+        if let (Some(place), Ok(start)) = (self.redirections.get_mut(self.redirected), u16::try_from(start)) {
+            *place = start;
+            self.redirected += 1;
+        }
     }
 }
 
@@ -85,6 +106,7 @@ pub(crate) struct Step<'a, 'b, 'o> {
     /// Whether this is the name that was asked for.
     pub(crate) first: bool,
     pub(crate) reply: &'b mut Reply<'o>,
+    trail: &'b mut Trail,
 }
 
 impl<'a> Step<'a, '_, '_> {
@@ -111,9 +133,7 @@ impl<'a> Step<'a, '_, '_> {
 
     /// The name does not exist: a wildcard may stand for it (RFC 4592 §3.3).
     fn expand(&mut self) -> Result<Next, Full> {
-        let encloser = self.closest_encloser();
-        let node = self.zone.find(self.name, encloser).filter(|node| node.has_wildcard());
-        match node.and_then(|_| self.zone.find_wildcard(self.name, encloser)) {
+        match self.zone.wildcard_for(self.name) {
             Some(wildcard) if wildcard.is_cut() => self.refer(wildcard, self.name.depth()),
             Some(wildcard) => self.serve(wildcard, self.name.depth()),
             None => {
@@ -121,19 +141,6 @@ impl<'a> Step<'a, '_, '_> {
                 self.deny()
             }
         }
-    }
-
-    /// Depth of the deepest ancestor that exists. Where a name exists, so do all of its ancestors.
-    fn closest_encloser(&self) -> usize {
-        let (mut exists, mut missing) = (self.zone.depth(), self.name.depth());
-        while missing - exists > 1 {
-            let middle = exists.midpoint(missing);
-            match self.zone.find(self.name, middle) {
-                Some(_) => exists = middle,
-                None => missing = middle,
-            }
-        }
-        exists
     }
 
     /// Answers from the node of the name, or the wildcard that stands for it.
@@ -180,7 +187,11 @@ impl<'a> Step<'a, '_, '_> {
     /// Applies a DNAME of an ancestor (RFC 6672 §3.2).
     fn redirect(&mut self, node: Node<'a>, depth: usize) -> Result<Next, Full> {
         let Some(set) = node.set(rtype::DNAME) else { return self.deny() };
-        let start = self.reply.put(Section::Answer, self.name, depth, set)?;
+        let start = match self.trail.redirection(self.name, depth, self.reply.written()) {
+            Some(start) => start,
+            None => self.reply.put(Section::Answer, self.name, depth, set)?,
+        };
+        self.trail.note_redirection(start);
         let target = start + RECORD_HEAD;
         let prefix = self.name.length() - self.name.suffix(depth).len();
         let target_length = set.data().next().map_or(0, |(from, to)| to - from);

@@ -1,6 +1,6 @@
 //! What is odd in a zone but breaks no rule: the zone is served as it is, and its owner is told.
 
-use crate::{Name, RrSet, Zone, name::wire_length, rdata::target_offset, rtype};
+use crate::{Name, RrSet, Zone, name::wire_length, rdata::target_offset, rtype, zone::node::Node};
 
 /// Notes of one zone.
 pub const NOTES_MAX: usize = 100;
@@ -45,9 +45,21 @@ pub fn lame_name_servers(zone: &Zone) -> Vec<Name> {
 }
 
 fn is_lame(zone: &Zone, server: &Name) -> bool {
-    let has = |rtype| zone.rrset(server, rtype).is_some();
-    // An alias is wrong in another way, and below another delegation the address is not this zone's to know.
-    server.is_within(zone.name()) && !has(rtype::A) && !has(rtype::AAAA) && cut_above(zone, server).is_none()
+    // Below a delegation the address is not this zone's to know.
+    server.is_within(zone.name()) && cut_above(zone, server).is_none() && !has_address(zone, server)
+}
+
+/// Whether there is an address of the name, or of the wildcard that stands for it.
+fn has_address(zone: &Zone, name: &Name) -> bool {
+    let has = |node: Node<'_>| node.set(rtype::A).or_else(|| node.set(rtype::AAAA)).is_some();
+    if let Some(node) = zone.node(name.as_wire()) {
+        return has(node);
+    }
+    let ancestors =
+        std::iter::successors(name.parent(), Name::parent).take_while(|above| above.is_within(zone.name()));
+    let encloser = ancestors.into_iter().find(|above| zone.node(above.as_wire()).is_some());
+    let wildcard = encloser.map(|encloser| [b"\x01*", encloser.as_wire()].concat());
+    wildcard.and_then(|wildcard| zone.node(&wildcard)).is_some_and(has)
 }
 
 /// The names that the data of `set` refers clients to.
@@ -97,7 +109,7 @@ fn of_set(zone: &Zone, set: &RrSet) -> Vec<Note> {
         }
         let needs_address =
             set.rtype == rtype::NS && (set.owner == *zone.name() || target.is_within(&set.owner));
-        let has_none = || [rtype::A, rtype::AAAA].iter().all(|rtype| zone.rrset(&target, *rtype).is_none());
+        let has_none = || !has_address(zone, &target);
         let is_ours = || cut_above(zone, &target).is_none_or(|cut| cut == set.owner);
         (needs_address && target.is_within(zone.name()) && has_none() && is_ours())
             .then(|| Note::NoAddress { owner: owner(), server: target })

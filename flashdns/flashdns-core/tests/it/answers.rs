@@ -164,3 +164,30 @@ fn unknown_types_are_answered_as_they_are() {
     let expected = ["NOERROR aa", "ans u.example. 300 TYPE65400 \\# 3 01 02 03"];
     check("u TYPE65400 \\# 3 010203\n", "u.example TYPE65400", &expected);
 }
+
+#[test]
+fn addresses_of_hosts_that_a_wildcard_stands_for_come_along() {
+    let text = "@ MX 10 m.w\n*.w A 192.0.2.9\n";
+    let expected = ["NOERROR aa", "ans example. 300 MX 10 m.w.example.", "add m.w.example. 300 A 192.0.2.9"];
+    check(text, "example MX", &expected);
+}
+
+#[test]
+fn addresses_that_are_others_to_give_do_not_come_along() {
+    let text = "@ MX 10 m.sub\n@ MX 20 m.d\nsub NS ns.sub\nm.sub A 192.0.2.9\nd DNAME e\nm.d A 192.0.2.9\n";
+    let expected =
+        ["NOERROR aa", "ans example. 300 MX 10 m.sub.example.", "ans example. 300 MX 20 m.d.example."];
+    check(text, "example MX", &expected);
+}
+
+#[test]
+fn asterisk_in_the_data_of_a_wildcard_stays_one() {
+    let text = "*.w MX 10 *.w\n*.w MX 20 a.*.w\n*.w MX 30 b.w\n";
+    let expected = [
+        "NOERROR aa",
+        "ans q.w.example. 300 MX 10 *.w.example.",
+        "ans q.w.example. 300 MX 20 a.*.w.example.",
+        "ans q.w.example. 300 MX 30 b.w.example.",
+    ];
+    check(text, "q.w.example MX", &expected);
+}

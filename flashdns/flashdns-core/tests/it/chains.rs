@@ -157,4 +157,22 @@ fn redirection_onto_itself_ends() {
     );
     let shown = crate::ask::show(&reply.unwrap());
     assert_eq!(shown.matches("CNAME").count(), 16, "{shown}");
+    assert_eq!(shown.matches("DNAME").count(), 1, "{shown}");
+}
+
+#[test]
+fn each_of_several_redirections_is_in_the_answer_once() {
+    let text = "d DNAME e\ne DNAME f\nx.f CNAME y.d\ny.f A 192.0.2.1\n";
+    let expected = [
+        "NOERROR aa",
+        "ans d.example. 300 DNAME e.example.",
+        "ans x.d.example. 300 CNAME x.e.example.",
+        "ans e.example. 300 DNAME f.example.",
+        "ans x.e.example. 300 CNAME x.f.example.",
+        "ans x.f.example. 300 CNAME y.d.example.",
+        "ans y.d.example. 300 CNAME y.e.example.",
+        "ans y.e.example. 300 CNAME y.f.example.",
+        "ans y.f.example. 300 A 192.0.2.1",
+    ];
+    check(text, "x.d.example A", &expected);
 }

@@ -8,6 +8,7 @@
 
 mod answers;
 mod ask;
+mod catalogs;
 mod chains;
 mod delegations;
 mod malformed;

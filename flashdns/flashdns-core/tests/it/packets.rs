@@ -132,6 +132,15 @@ fn second_edns_record_is_a_format_error() {
 }
 
 #[test]
+fn edns_record_has_to_be_at_the_root() {
+    let mut packet = query("www.example A");
+    packet[11] = 1;
+    packet.extend_from_slice(&[1, b'x', 0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0]);
+    let reply = reply(&catalog(&[("example", ZONE)]), &packet, UDP).unwrap();
+    assert_eq!(rcode(&reply), 1);
+}
+
+#[test]
 fn edns_options_are_skipped_but_have_to_be_whole() {
     let with_option = |length: u8| {
         changed(|packet| {

@@ -118,7 +118,10 @@ fn notes_are_bounded() {
 
 #[test]
 fn lame_name_servers_are_found() {
-    let zone = zone("example", "@ NS lame\n@ NS out.org.\n@ NS ns.sub\nsub NS out.org.\n");
+    let zone = zone(
+        "example",
+        "@ NS lame\n@ NS out.org.\n@ NS ns.sub\nsub NS out.org.\n@ NS a.w\n*.w A 192.0.2.1\n",
+    );
     let lame: Vec<String> = validate::lame_name_servers(&zone).iter().map(ToString::to_string).collect();
     assert_eq!(lame, ["lame.example."]);
 }
