@@ -69,8 +69,7 @@ impl Maintenance {
     /// Writes a saved snapshot into a cluster that has no namespaces.
     ///
     /// # Errors
-    /// Any [`Error`]; [`Error::NotNow`] when there are namespaces. [`Error::Indeterminate`] once chunks may have been
-    /// written: look, and start over with an empty cluster.
+    /// Any [`Error`]; [`Error::NotNow`] when there are namespaces. After [`Error::Unavailable`] the cluster is as it was.
     pub async fn restore_snapshot(
         &self,
         chunks: impl Stream<Item = SnapshotChunk> + Send + 'static,
@@ -88,7 +87,7 @@ impl Maintenance {
         let call = client.restore_snapshot(request);
         match while_it_moves(call, &sent, self.0.shared.request_timeout).await {
             Ok(response) => Ok(response.into_inner()),
-            Err(status) => Err(not_restored(&status, &node.address, sent.load(Ordering::Relaxed))),
+            Err(status) => Err(not_restored(&status, &node.address)),
         }
     }
 
@@ -128,13 +127,12 @@ async fn while_it_moves<T>(
     }
 }
 
-/// Only what failed before a second chunk was taken can have left the cluster as it was.
-fn not_restored(status: &Status, address: &str, sent: u64) -> Error {
+/// A snapshot appears with its last chunk or not at all, so a chunk that certainly failed leaves the cluster empty.
+fn not_restored(status: &Status, address: &str) -> Error {
     let source = NodeError { endpoint: address.to_owned(), message: outcome::words(status) };
     match outcome::of(status, address) {
         Outcome::Refused(error) => error,
         Outcome::Unknown => Error::Indeterminate { source },
-        _ if sent > 1 => Error::Indeterminate { source },
         _ => Error::Unavailable { source },
     }
 }

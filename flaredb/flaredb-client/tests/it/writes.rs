@@ -1,0 +1,158 @@
+//! Writes whose outcome is not known: who may be sent again, and what the caller is told.
+
+use std::time::Duration;
+
+use flaredb_client::{CommitRequest, Error, RdbClient, Swap, Write, idempotency_id, write::Op};
+use flaredb_proto::v1::{
+    CasDeleteResponse, CasResponse, CommitResponse, Conflict, RawGetResponse, RawPutResponse, Staleness,
+};
+use tokio::{io::AsyncReadExt as _, net::TcpListener, task::JoinSet};
+use tonic::Status;
+
+use crate::node::{Asked, Node, Step, client, client_of, indeterminate};
+
+fn batch(idempotency_id: bytes::Bytes) -> CommitRequest {
+    let write = Write { key: "k".into(), op: Some(Op::Put("v".into())) };
+    CommitRequest {
+        namespace: "n".to_owned(),
+        writes: vec![write],
+        idempotency_id,
+        ..CommitRequest::default()
+    }
+}
+
+fn committed(revision: u64) -> Step {
+    Step::Commit(CommitResponse { success: true, revision, ..CommitResponse::default() })
+}
+
+fn patient(node: &Node) -> RdbClient {
+    client_of(vec![node.address.clone()], Duration::from_millis(300))
+}
+
+#[tokio::test]
+async fn swap_without_an_answer_is_indeterminate_and_sent_once() {
+    let node = Node::start([Step::Silence]).await;
+    let outcome = patient(&node).cas_put("n", "k", "v", 3).await;
+    assert!(matches!(outcome, Err(Error::Indeterminate { .. })), "{outcome:?}");
+    assert_eq!(node.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn swap_that_a_server_does_not_know_about_is_indeterminate_and_sent_once() {
+    for status in [indeterminate(), Status::internal("disk"), Status::cancelled("Timeout expired")] {
+        let node = Node::start([Step::Fails(status)]).await;
+        let outcome = client(&[&node]).cas_delete("n", "k", 3).await;
+        assert!(matches!(outcome, Err(Error::Indeterminate { .. })), "{outcome:?}");
+        assert_eq!(node.asked().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn swap_on_a_connection_that_breaks_is_indeterminate() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let mut breaking = JoinSet::new();
+    breaking.spawn(async move {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        // Settings first, or the client would wait for them.
+        tokio::io::AsyncWriteExt::write_all(&mut connection, &[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+        let mut heard = Vec::new();
+        while !heard.windows(3).any(|bytes| bytes == b"key") {
+            assert_ne!(connection.read_buf(&mut heard).await.unwrap(), 0);
+        }
+    });
+    let outcome = client_of(vec![address], Duration::from_secs(5)).cas_put("n", "key", "v", 3).await;
+    assert!(matches!(outcome, Err(Error::Indeterminate { .. })), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn batch_with_an_id_is_sent_again_until_it_is_answered() {
+    let node =
+        Node::start([Step::Fails(indeterminate()), Step::Fails(Status::unavailable("")), committed(7)]).await;
+    let request = batch(idempotency_id());
+    assert_eq!(client(&[&node]).commit(request.clone()).await.unwrap(), 7);
+    assert_eq!(
+        node.asked(),
+        [Asked::Commit(request.clone()), Asked::Commit(request.clone()), Asked::Commit(request)]
+    );
+}
+
+#[tokio::test]
+async fn batch_with_an_id_moves_on_from_a_silent_node() {
+    let silent = Node::start([Step::Silence]).await;
+    let other = Node::start([committed(7)]).await;
+    assert_eq!(client(&[&silent, &other]).commit(batch(idempotency_id())).await.unwrap(), 7);
+}
+
+#[tokio::test]
+async fn batch_without_an_id_is_not_sent_again() {
+    let node = Node::start([Step::Fails(indeterminate()), committed(7)]).await;
+    let outcome = client(&[&node]).commit(batch(bytes::Bytes::new())).await;
+    assert!(matches!(outcome, Err(Error::Indeterminate { .. })), "{outcome:?}");
+    assert_eq!(node.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn doubt_outlives_a_later_unavailability_and_a_later_refusal() {
+    let away = Node::always(Status::unavailable("no leader")).await;
+    away.plays([Step::Fails(indeterminate())]);
+    let outcome = patient(&away).commit(batch(idempotency_id())).await;
+    assert!(matches!(outcome, Err(Error::Indeterminate { .. })), "{outcome:?}");
+    let refusing =
+        Node::start([Step::Fails(indeterminate()), Step::Fails(Status::permission_denied(""))]).await;
+    let outcome = client(&[&refusing]).commit(batch(idempotency_id())).await;
+    assert!(matches!(outcome, Err(Error::Indeterminate { .. })), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn conflict_says_what_was_found() {
+    let found = CasResponse { current_version: 5, current_value: "x".into(), ..CasResponse::default() };
+    let conflict = Conflict { key: "k".into(), expected: 0, actual: 5, actual_value: "x".into() };
+    let refused = CommitResponse { conflicts: vec![conflict.clone()], ..CommitResponse::default() };
+    let gone = CasDeleteResponse::default();
+    let node = Node::start([
+        Step::Cas(found.clone()),
+        Step::Cas(found),
+        Step::Commit(refused),
+        Step::CasDelete(gone),
+    ])
+    .await;
+    let client = client(&[&node]);
+    let swap = client.cas_put("n", "k", "v", 3).await.unwrap();
+    assert_eq!(swap, Swap::Conflict { version: 5, value: "x".into() });
+    for error in [client.create("n", "k", "v").await, client.commit(batch(idempotency_id())).await] {
+        assert!(matches!(error, Err(Error::Conflict { conflicts }) if conflicts == [conflict.clone()]));
+    }
+    let swap = client.cas_delete("n", "k", 3).await.unwrap();
+    assert_eq!(swap, Swap::Conflict { version: 0, value: "".into() });
+}
+
+#[tokio::test]
+async fn eventual_write_is_sent_again_with_its_first_timestamp_and_then_read_back() {
+    let written = |ts| Step::Put(RawPutResponse { success: true, ts, session_token: "token".into() });
+    let staleness = Some(Staleness::default());
+    let read = Step::RawGet(RawGetResponse { found: true, value: "v".into(), ts: 1, staleness });
+    let node = Node::start([Step::Fails(indeterminate()), written(1), read]).await;
+    let client = client(&[&node]);
+    assert_eq!(client.raw_put("n", "k", "v").await.unwrap().session_token, "token");
+    assert_eq!(client.raw_get("n", "k").await.unwrap().record.unwrap().value, "v");
+    match &node.asked()[..] {
+        [Asked::Put(first), Asked::Put(second), Asked::RawGet(read)] => {
+            assert_eq!(first, second);
+            assert!(first.ts > 0);
+            assert_eq!(read.session_token, "token");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn write_after_a_read_is_stamped_above_what_was_read() {
+    let ahead = u64::MAX >> 1;
+    let read = RawGetResponse { found: true, value: "v".into(), ts: ahead, ..RawGetResponse::default() };
+    let node = Node::start([Step::RawGet(read), Step::Put(RawPutResponse::default())]).await;
+    let client = client(&[&node]);
+    client.raw_get("n", "k").await.unwrap();
+    client.raw_put("n", "k", "w").await.unwrap();
+    assert!(matches!(&node.asked()[1], Asked::Put(put) if put.ts == ahead + 1));
+}
