@@ -52,7 +52,7 @@ impl NodeConfig {
 ///
 /// A follower stands for election between `election_max + election_min` and twice `election_max` after the last
 /// word of its leader: openraft lets a leader's lease (`election_max`) run out before it starts the random wait.
-/// The defaults therefore fail over in 0.65 to 0.9 seconds, and four heartbeats in a row must be lost before anybody
+/// The defaults therefore fail over in 0.6 to 0.8 seconds, and four heartbeats in a row must be lost before anybody
 /// doubts a leader that lives.
 #[derive(Clone, Debug)]
 pub struct Timing {
@@ -79,7 +79,7 @@ impl Default for Timing {
         Self {
             heartbeat: Duration::from_millis(100),
             election_min: Duration::from_millis(200),
-            election_max: Duration::from_millis(450),
+            election_max: Duration::from_millis(400),
             propose_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(5),
             append_stall_timeout: Duration::from_secs(2),

@@ -13,7 +13,7 @@ use tonic::transport::Uri;
 use crate::history::Retention;
 
 /// The whole configuration of a `flaredb serve` process.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Where to listen, and the bounds of a request.
@@ -101,6 +101,24 @@ pub struct RaftConfig {
     pub election_timeout_max_ms: u64,
 }
 
+impl Default for Config {
+    fn default() -> Self {
+        // openraft tells every step of an election and every unanswered heartbeat; the Raft host tells who leads and
+        // who is silent.
+        let log = LogConfig { filter: "info,openraft=error".to_owned(), ..LogConfig::default() };
+        Self {
+            server: ServerConfig::default(),
+            tls: TlsConfig::default(),
+            auth: AuthConfig::default(),
+            log,
+            node: NodeConfig::default(),
+            cluster: ClusterConfig::default(),
+            storage: StorageConfig::default(),
+            raft: RaftConfig::default(),
+        }
+    }
+}
+
 impl Default for ClusterConfig {
     fn default() -> Self {
         Self { id: "photon".to_owned(), initial_members: Vec::new() }
@@ -124,7 +142,7 @@ impl Default for StorageConfig {
 
 impl Default for RaftConfig {
     fn default() -> Self {
-        Self { heartbeat_ms: 100, election_timeout_min_ms: 200, election_timeout_max_ms: 450 }
+        Self { heartbeat_ms: 100, election_timeout_min_ms: 200, election_timeout_max_ms: 400 }
     }
 }
 

@@ -168,9 +168,13 @@ async fn forward_changes(replica: &Replica, changes: watch::Sender<Leadership>) 
             (leadership(&metrics), metrics.running_state.clone())
         };
         changes.send_if_modified(|known| {
-            let changed = *known != now;
+            if *known == now {
+                return false;
+            }
+            let Leadership { term, role, leader, .. } = &now;
+            tracing::info!(region_id = replica.region_id, term, %role, ?leader, "leadership changed");
             *known = now;
-            changed
+            true
         });
         if let Err(fatal) = state {
             return fatal.to_string();

@@ -5,7 +5,7 @@
 //! between attempts is openraft's part.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, PoisonError, RwLock},
     time::Duration,
 };
@@ -36,20 +36,30 @@ pub(crate) enum Lane {
 
 pub(crate) type Client = RaftTransportClient<Channel>;
 
-/// Where the members of a region are, by the newest membership that this node has seen.
+/// Where the members of a region are, by the newest membership that this node has seen, and which of them are silent.
 ///
 /// openraft makes a client once for each target and keeps it when the target moves.
 #[derive(Debug, Default)]
-pub(crate) struct Addresses(RwLock<BTreeMap<u64, String>>);
+pub(crate) struct Addresses {
+    known: RwLock<BTreeMap<u64, String>>,
+    /// Those that did not answer the last time.
+    silent: Mutex<BTreeSet<u64>>,
+}
 
 impl Addresses {
     pub(crate) fn learn(&self, membership: &StoredMembership) {
         let addresses = membership.nodes().map(|(id, node)| (*id, node.addr.clone())).collect();
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = addresses;
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = addresses;
+    }
+
+    /// Notes whether a member is silent; true if it was otherwise before.
+    pub(crate) fn note(&self, id: u64, silent: bool) -> bool {
+        let mut members = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        if silent { members.insert(id) } else { members.remove(&id) }
     }
 
     pub(crate) fn of(&self, id: u64) -> Option<String> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+        self.known.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 }
 

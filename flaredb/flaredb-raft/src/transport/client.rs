@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{FutureExt as _, Stream, StreamExt as _, stream};
+use futures::{FutureExt as _, Stream, StreamExt as _, future, stream};
 use openraft::{
     BasicNode, OptionalSend, RPCTypes, RaftNetworkFactory, RaftNetworkV2,
     base::{BoxFuture, BoxStream},
@@ -62,6 +62,16 @@ impl Network {
 
     fn peer(&self, target: u64, node: &BasicNode, purpose: Purpose) -> Peer {
         Peer { network: self.clone(), target, endpoint: node.addr.clone(), purpose }
+    }
+
+    /// Tells when a peer is lost and when it is there again, instead of at every heartbeat.
+    fn note(&self, target: u64, error: Option<&RpcError>) {
+        let region_id = self.region_id;
+        match (self.addresses.note(target, error.is_some()), error) {
+            (true, Some(error)) => tracing::warn!(region_id, target, %error, "a peer does not answer"),
+            (true, None) => tracing::info!(region_id, target, "a peer answers again"),
+            (false, _) => {}
+        }
     }
 
     /// Asks the leader for a read index.
@@ -160,8 +170,9 @@ impl Peer {
         let mut client = self.client(Lane::Control)?;
         let message = encode_append(rpc, Some(self.route()));
         let send = |request| async move { client.heartbeat(request).await };
-        let answer = self.call(RPCTypes::AppendEntries, timeout, message, send).await?;
-        decode_result(answer).map_err(unreachable)
+        let answer = self.call(RPCTypes::AppendEntries, timeout, message, send).await;
+        self.network.note(self.target, answer.as_ref().err());
+        decode_result(answer?).map_err(unreachable)
     }
 
     async fn open_stream<S>(&self, input: S) -> Result<Answers, RpcError>
@@ -206,6 +217,16 @@ impl Peer {
         let vote = answer.vote.ok_or_else(|| unreachable("a vote's answer is empty"))?;
         Ok(VoteResponse::new(Vote::from(vote), answer.last_log_id.map(LogId::from), answer.granted))
     }
+}
+
+/// How far an append stream is.
+enum Appending<S> {
+    /// It has had no request yet.
+    Not(S),
+    /// Requests go out, answers come in.
+    Open(Box<Answers>),
+    /// It is of no use any more.
+    Ended,
 }
 
 /// The answers on an append stream.
@@ -268,17 +289,24 @@ impl RaftNetworkV2<TypeConfig> for Peer {
             };
             return answers.map(Ok).boxed();
         }
-        let answers = async move {
-            let answers = peer.open_stream(input).await?;
-            let results = stream::unfold(Some(answers), async move |answers| {
-                let mut answers = answers?;
-                let result = answers.next(peer).await?;
-                let ended = !matches!(result, Ok(Ok(_)));
-                Some((result, (!ended).then_some(answers)))
-            });
-            Ok(results.boxed())
-        };
-        answers.boxed()
+        let results = stream::unfold(Appending::Not(input), async move |state| {
+            let mut answers = match state {
+                Appending::Not(mut input) => {
+                    // openraft delays its first request after a failure, so nothing is dialled before it comes.
+                    let first = input.next().await?;
+                    match peer.open_stream(stream::iter([first]).chain(input)).await {
+                        Ok(answers) => Box::new(answers),
+                        Err(error) => return Some((Err(error), Appending::Ended)),
+                    }
+                }
+                Appending::Open(answers) => answers,
+                Appending::Ended => return None,
+            };
+            let result = answers.next(peer).await?;
+            let ended = !matches!(result, Ok(Ok(_)));
+            Some((result, if ended { Appending::Ended } else { Appending::Open(answers) }))
+        });
+        future::ready(Ok(results.boxed())).boxed()
     }
 
     async fn vote(

@@ -145,14 +145,18 @@ impl Cloud {
     }
 
     /// The operator's client of some nodes.
-    pub(crate) async fn client<'a>(&self, nodes: impl IntoIterator<Item = &'a Running>) -> RdbClient {
+    pub(crate) fn client<'a>(&self, nodes: impl IntoIterator<Item = &'a Running>) -> RdbClient {
+        self.client_of(nodes.into_iter().map(|node| node.endpoint.clone()).collect())
+    }
+
+    pub(crate) fn client_of(&self, endpoints: Vec<String>) -> RdbClient {
         let config = ClientConfig {
-            endpoints: nodes.into_iter().map(|node| node.endpoint.clone()).collect(),
+            endpoints,
             tls: Some(Tls { ca: self.ca.cert_pem.clone().into(), identity: None }),
             token: Some(self.admin.expose().to_owned()),
             ..ClientConfig::default()
         };
-        RdbClient::connect(config).await.unwrap()
+        RdbClient::new(config).unwrap()
     }
 
     pub(crate) fn admin_token(&self) -> &str {

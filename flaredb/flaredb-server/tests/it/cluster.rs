@@ -21,7 +21,7 @@ async fn cluster(cloud: &Cloud, nodes: usize) -> Vec<Running> {
 }
 
 async fn leader(cloud: &Cloud, nodes: &[Running]) -> usize {
-    let client = cloud.client(nodes).await;
+    let client = cloud.client(nodes);
     wait_for("there is a leader", async || {
         let status = client.cluster().status().await.ok()?;
         usize::try_from(status.regions.first()?.leader_id).ok()?.checked_sub(1)
@@ -33,12 +33,12 @@ async fn leader(cloud: &Cloud, nodes: &[Running]) -> usize {
 async fn any_node_reads_what_was_just_written_and_a_stopped_leader_is_replaced() {
     let cloud = Cloud::new();
     let mut nodes = cluster(&cloud, 3).await;
-    let client = cloud.client(&nodes).await;
+    let client = cloud.client(&nodes);
     create(&client, "notes", NamespaceMode::Strong).await;
     for version in 0..20 {
         assert_eq!(client.cas_put("notes", "k", "v", version).await.unwrap(), Swap::Done(version + 1));
         for node in &nodes {
-            let one = cloud.client([node]).await;
+            let one = cloud.client([node]);
             assert_eq!(one.get("notes", "k").await.unwrap().record.unwrap().version, version + 1);
         }
     }
@@ -54,14 +54,14 @@ async fn any_node_reads_what_was_just_written_and_a_stopped_leader_is_replaced()
 async fn node_joins_gets_a_vote_and_is_removed_again() {
     let cloud = Cloud::new();
     let mut nodes = cluster(&cloud, 1).await;
-    let client = cloud.client(&nodes).await;
+    let client = cloud.client(&nodes);
     create(&client, "notes", NamespaceMode::Strong).await;
     client.cas_put("notes", "k", "v", 0).await.unwrap();
     let address = free_address();
     let joiner = cloud.start(cloud.config(2, address, &[])).await.unwrap();
     let members = client.cluster().add(2, &joiner.endpoint, false).await.unwrap();
     assert!(members.iter().all(|member| member.voter) && members.len() == 2);
-    let there = cloud.client([&joiner]).await;
+    let there = cloud.client([&joiner]);
     assert_eq!(there.get("notes", "k").await.unwrap().record.unwrap().value, "v");
     assert_eq!(client.cluster().transfer_leader(2).await.unwrap(), 2);
     assert_eq!(client.cas_put("notes", "k", "w", 1).await.unwrap(), Swap::Done(2));

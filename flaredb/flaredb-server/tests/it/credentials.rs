@@ -74,7 +74,7 @@ fn get(namespace: &str) -> GetRequest {
 async fn service_touches_its_own_namespace_and_no_other() {
     let cloud = Cloud::new();
     let node = cloud.single().await;
-    create(&cloud.client([&node]).await, "flashdns", NamespaceMode::Strong).await;
+    create(&cloud.client([&node]), "flashdns", NamespaceMode::Strong).await;
     let fiberlb = node.caller(&cloud.service("fiberlb")).await;
     let mut namespaces = NamespacesClient::new(fiberlb.clone());
     let mode = NamespaceMode::Strong.into();
@@ -108,7 +108,7 @@ async fn service_touches_its_own_namespace_and_no_other() {
 async fn viewer_reads_everything_and_writes_nothing() {
     let cloud = Cloud::new();
     let node = cloud.single().await;
-    create(&cloud.client([&node]).await, "notes", NamespaceMode::Strong).await;
+    create(&cloud.client([&node]), "notes", NamespaceMode::Strong).await;
     let viewer = node.caller(&cloud.viewer()).await;
     let mut cas = KvCasClient::new(viewer.clone());
     assert!(!cas.get(get("notes")).await.unwrap().into_inner().found);

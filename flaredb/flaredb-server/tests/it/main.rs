@@ -1,10 +1,11 @@
 //! The server as its callers see it: whole processes over TLS on real ports, with real data folders.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod cloud;
 mod cluster;
 mod credentials;
+mod kills;
 mod namespaces;
 mod records;
 mod restart;

@@ -16,7 +16,7 @@ use crate::cloud::{Cloud, create};
 async fn namespace_is_made_listed_described_and_deleted_with_everything_in_it() {
     let cloud = Cloud::new();
     let node = cloud.single().await;
-    let client = cloud.client([&node]).await;
+    let client = cloud.client([&node]);
     let namespaces = client.namespaces();
     create(&client, "notes", NamespaceMode::Strong).await;
     let again = CreateNamespaceRequest {
@@ -48,7 +48,7 @@ async fn namespace_is_made_listed_described_and_deleted_with_everything_in_it() 
 async fn each_mode_refuses_the_operations_of_the_other_and_says_which_it_is() {
     let cloud = Cloud::new();
     let node = cloud.single().await;
-    let client = cloud.client([&node]).await;
+    let client = cloud.client([&node]);
     create(&client, "strong", NamespaceMode::Strong).await;
     create(&client, "eventual", NamespaceMode::Eventual).await;
     let caller = node.caller(&cloud.operator()).await;
@@ -80,7 +80,7 @@ async fn each_mode_refuses_the_operations_of_the_other_and_says_which_it_is() {
 async fn what_is_too_large_or_outside_the_prefix_or_the_quota_changes_nothing() {
     let cloud = Cloud::new();
     let node = cloud.single().await;
-    let client = cloud.client([&node]).await;
+    let client = cloud.client([&node]);
     let bounded = CreateNamespaceRequest {
         name: "own".to_owned(),
         mode: NamespaceMode::Strong.into(),

@@ -9,7 +9,7 @@ use crate::cloud::{Cloud, Running, create};
 
 async fn strong(cloud: &Cloud) -> (Running, RdbClient) {
     let node = cloud.single().await;
-    let client = cloud.client([&node]).await;
+    let client = cloud.client([&node]);
     create(&client, "notes", NamespaceMode::Strong).await;
     (node, client)
 }
@@ -110,7 +110,7 @@ async fn watch_sees_each_revision_whole_and_in_order_from_any_retained_one() {
 async fn larger_timestamp_wins_whatever_comes_later() {
     let cloud = Cloud::new();
     let node = cloud.single().await;
-    let client = cloud.client([&node]).await;
+    let client = cloud.client([&node]);
     create(&client, "sessions", NamespaceMode::Eventual).await;
     let mut raw = KvRawClient::new(node.caller(&cloud.operator()).await);
     let put = |value: &'static str, ts| RawPutRequest {

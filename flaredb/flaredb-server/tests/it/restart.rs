@@ -10,13 +10,13 @@ async fn restarted_node_has_its_data() {
     let address = free_address();
     let config = cloud.config(1, address, &[address]);
     let node = cloud.start(config.clone()).await.unwrap();
-    let client = cloud.client([&node]).await;
+    let client = cloud.client([&node]);
     create(&client, "notes", NamespaceMode::Strong).await;
     client.cas_put("notes", "k", "v", 0).await.unwrap();
     node.stop().await;
     // The file locks go with the last handle, which blocking work may hold a little longer.
     let node = wait_for("the folder is free", async || cloud.start(config.clone()).await.ok()).await;
-    let client = cloud.client([&node]).await;
+    let client = cloud.client([&node]);
     assert_eq!(client.get("notes", "k").await.unwrap().record.unwrap().value, "v");
     node.stop().await;
 }

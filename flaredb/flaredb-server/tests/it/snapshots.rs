@@ -9,7 +9,7 @@ use crate::cloud::{Cloud, create};
 async fn saved() -> Vec<SnapshotChunk> {
     let cloud = Cloud::new();
     let node = cloud.single().await;
-    let client = cloud.client([&node]).await;
+    let client = cloud.client([&node]);
     create(&client, "notes", NamespaceMode::Strong).await;
     create(&client, "sessions", NamespaceMode::Eventual).await;
     client.cas_put("notes", "k", "old", 0).await.unwrap();
@@ -27,7 +27,7 @@ async fn restored_cluster_has_the_same_records_versions_and_history() {
     assert!(chunks.len() > 2);
     let cloud = Cloud::new();
     let node = cloud.single().await;
-    let client = cloud.client([&node]).await;
+    let client = cloud.client([&node]);
     let restored = client.maintenance().restore_snapshot(stream::iter(chunks.clone())).await.unwrap();
     assert_eq!((restored.namespaces, restored.records), (2, 3));
     let read = client.get("notes", "k").await.unwrap();
@@ -45,7 +45,7 @@ async fn restore_of_damaged_chunks_leaves_nothing_and_can_be_begun_again() {
     let chunks = saved().await;
     let cloud = Cloud::new();
     let node = cloud.single().await;
-    let client = cloud.client([&node]).await;
+    let client = cloud.client([&node]);
     let mut damaged = chunks.clone();
     damaged.last_mut().unwrap().crc32 ^= 1;
     let short = chunks[..chunks.len() - 1].to_vec();
