@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result, bail};
 use nix::{
     sys::{
         prctl,
-        signal::{Signal, kill, killpg},
+        signal::{SigSet, Signal, kill, killpg},
     },
     unistd::Pid,
 };
@@ -45,7 +45,7 @@ impl Process {
         let out = File::options().create(true).append(true).open(log)?;
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out).process_group(0);
-        let child = dying_with_us(&mut command)
+        let child = on_its_own(&mut command)
             .spawn()
             .with_context(|| format!("{program} cannot be started{}", where_it_is_from(program)))?;
         Ok(Self { name: program.to_owned(), child, log: log.to_owned() })
@@ -122,11 +122,15 @@ impl Drop for Process {
     }
 }
 
-/// Lets the kernel end the process when the thread that started it ends.
-fn dying_with_us(command: &mut Command) -> &mut Command {
-    let with_us = || prctl::set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from);
-    // SAFETY: between fork and exec only one system call is made, which neither allocates nor takes a lock.
-    unsafe { command.pre_exec(with_us) }
+/// The child hears every signal, also those that this process keeps from itself, and the kernel ends it when the thread
+/// that started it ends.
+fn on_its_own(command: &mut Command) -> &mut Command {
+    let prepare = || {
+        SigSet::empty().thread_set_mask()?;
+        prctl::set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from)
+    };
+    // SAFETY: between fork and exec only two system calls are made, which neither allocate nor take a lock.
+    unsafe { command.pre_exec(prepare) }
 }
 
 /// Where to get a program that is not there.

@@ -68,8 +68,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         screen::show(&layout, &photon, started.elapsed());
         watch(&mut cloud, &signals)
     });
-    end(&mut cloud)?;
-    outcome
+    // Why it stopped matters more than how.
+    outcome.and(end(&mut cloud))
 }
 
 /// One cloud at a time in one folder.
