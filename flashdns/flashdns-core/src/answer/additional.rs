@@ -26,10 +26,9 @@ pub(crate) fn for_answer(step: &mut Step<'_, '_, '_>, rtype: u16, set: Blob<'_>,
         let hash = target.hash_at(target.depth());
         let repeated = seen[..index].contains(&hash);
         seen[index] = hash;
-        let is_ours = is_authoritative(step, &target);
         if !repeated
-            && (is_ours || rtype == rtype::NS)
-            && let Some(node) = node(step, &target, is_ours)
+            && (rtype == rtype::NS || is_authoritative(step, &target))
+            && let Some(node) = node(step, &target)
             && put(step, &target, node).is_err()
         {
             return;
@@ -50,8 +49,7 @@ pub(crate) fn for_referral(
             if target.is_within(step.name, cut) != mandatory {
                 continue;
             }
-            let is_ours = !mandatory && is_authoritative(step, &target);
-            let Some(node) = node(step, &target, is_ours) else { continue };
+            let Some(node) = node(step, &target) else { continue };
             match put(step, &target, node) {
                 Err(Full) if mandatory => return Err(Full),
                 Err(Full) => return Ok(()),
@@ -69,9 +67,9 @@ fn target(step: &Step<'_, '_, '_>, at: usize) -> Option<Labels> {
 }
 
 /// The node that has the addresses: that of the name, or the wildcard that stands for it.
-fn node<'a>(step: &Step<'a, '_, '_>, target: &Labels, is_ours: bool) -> Option<Node<'a>> {
+fn node<'a>(step: &Step<'a, '_, '_>, target: &Labels) -> Option<Node<'a>> {
     let zone = step.zone;
-    zone.find(target, target.depth()).or_else(|| zone.wildcard_for(target).filter(|_| is_ours))
+    zone.find(target, target.depth()).or_else(|| zone.wildcard_for(target))
 }
 
 /// Whether no delegation and no DNAME is above or at the name.

@@ -92,12 +92,13 @@ fn referral_without_room_for_glue_of_others_is_complete() {
 }
 
 #[test]
-fn address_that_a_wildcard_gives_a_name_server_elsewhere_comes_along() {
+fn address_that_a_wildcard_gives_a_name_server_comes_along() {
     let text = "sub NS a.w\nsub NS b.sub\n*.w A 192.0.2.1\n*.sub A 192.0.2.2\n";
     let expected = [
         "NOERROR",
         "aut sub.example. 300 NS a.w.example.",
         "aut sub.example. 300 NS b.sub.example.",
+        "add b.sub.example. 300 A 192.0.2.2",
         "add a.w.example. 300 A 192.0.2.1",
     ];
     check(text, "x.sub.example A", &expected);
