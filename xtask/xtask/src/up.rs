@@ -68,8 +68,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         screen::show(&layout, &photon, started.elapsed());
         watch(&mut cloud, &signals)
     });
+    let ended = end(&mut cloud);
     // Why it stopped matters more than how.
-    outcome.and(end(&mut cloud))
+    outcome?;
+    ended
 }
 
 /// One cloud at a time in one folder.
