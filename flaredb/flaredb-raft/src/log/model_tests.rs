@@ -84,7 +84,8 @@ struct Log {
 impl Log {
     fn open(dir: &Path) -> Self {
         let (segment_bytes, retained_bytes) = (32 << 10, 128 << 10);
-        let config = LogConfig { segment_bytes, retained_bytes, prefill_bytes: 0, cache_bytes_max: 8 << 10 };
+        let config =
+            LogConfig { segment_bytes, retained_bytes, prefill_bytes: 64 << 10, cache_bytes_max: 8 << 10 };
         let engine = open(dir, &config).unwrap();
         let fatal = FatalHook::new(|error| panic!("{error}"));
         let (writer, thread) = writer::spawn(Arc::clone(&engine), fatal, Metrics::default()).unwrap();

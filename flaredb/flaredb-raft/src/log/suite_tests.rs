@@ -52,7 +52,10 @@ impl Log {
     }
 
     fn open_with(dir: &Path, cache_bytes_max: usize) -> Self {
-        let engine = open(dir, &small()).unwrap();
+        Self::over(open(dir, &small()).unwrap(), cache_bytes_max)
+    }
+
+    fn over(engine: Arc<super::Engine>, cache_bytes_max: usize) -> Self {
         let metrics = Metrics::default();
         let (writer, thread) =
             writer::spawn(Arc::clone(&engine), FatalHook::abort(), metrics.clone()).unwrap();
@@ -215,6 +218,38 @@ async fn torn_last_write_is_cut_off_and_the_rest_is_kept() {
     let expected = [entries(1, 0..19), entries(2, 19..21)].concat();
     assert_eq!(log.region(1).try_get_log_entries(..).await.unwrap(), expected);
     log.close().await;
+}
+
+/// A copy of the files as a kill leaves them: the log has not been closed.
+fn after_kill(dir: &Path) -> TempDir {
+    let left = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(dir).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), left.path().join(file.file_name())).unwrap();
+    }
+    left
+}
+
+#[tokio::test]
+async fn kill_after_kill_leaves_all_that_was_acknowledged_in_files_that_were_written_ahead() {
+    let mut dir = tempfile::tempdir().unwrap();
+    for round in 0..4 {
+        let config = LogConfig { segment_bytes: 64 << 10, prefill_bytes: 256 << 10, ..small() };
+        let engine = open(dir.path(), &config).unwrap();
+        let log = Log::over(engine, CACHE_BYTES);
+        let mut store = log.region(1);
+        let body = |index: u64| entry(1, index, &index.to_be_bytes().repeat(512));
+        for index in round * 25..(round + 1) * 25 {
+            append(&mut store, vec![body(index)]).await;
+        }
+        let left = after_kill(dir.path());
+        log.close().await;
+        dir = left;
+        let log = Log::over(open(dir.path(), &config).unwrap(), 0);
+        let read = log.region(1).try_get_log_entries(..).await.unwrap();
+        assert_eq!(read, (0..(round + 1) * 25).map(body).collect::<Vec<_>>());
+        log.close().await;
+    }
 }
 
 fn newest_log_file(dir: &Path) -> std::path::PathBuf {

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use flaredb_raft::ProposeError;
-use tokio::task::JoinSet;
+use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::cluster::{Cluster, wait_for};
 
@@ -137,5 +137,32 @@ async fn minority_serves_neither_writes_nor_linearizable_reads() {
     assert!(!matches!(read, Ok(Ok(_))), "a leader without a quorum has served a read");
     let write = tokio::time::timeout(Duration::from_secs(1), group.propose("lost".into())).await;
     assert!(!matches!(write, Ok(Ok(_))), "a leader without a quorum has acknowledged a write");
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn dead_peer_is_not_dialled_in_a_loop_while_others_write() {
+    let mut cluster = Cluster::of(1..=3).await;
+    let leader = cluster.leader().await;
+    let dead = (1..=3).find(|id| *id != leader).unwrap();
+    cluster.kill(dead).await;
+    let address = cluster.machines[&dead].address;
+    let listener = wait_for("the address is free", async || TcpListener::bind(address).await.ok()).await;
+    let mut dials = 0;
+    let counting = async {
+        // Each is closed at once, as by a machine whose process is gone.
+        while listener.accept().await.is_ok() {
+            dials += 1;
+        }
+    };
+    let writing = async {
+        loop {
+            cluster.propose("more").await.unwrap();
+        }
+    };
+    let both = futures::future::join(counting, writing);
+    assert!(tokio::time::timeout(Duration::from_secs(1), both).await.is_err());
+    // Ten heartbeats, and appends after pauses that grow to half a second.
+    assert!(dials < 40, "{dials} in a second");
     cluster.shutdown().await;
 }
