@@ -9,13 +9,15 @@ mod flaredb;
 mod load;
 mod udp;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::Command};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Subcommand};
+use nix::sched::{CloneFlags, unshare};
 use serde::Serialize;
 
-pub(crate) use udp::{blast, echo};
+pub(crate) use self::udp::{Blast, blast, echo};
+use crate::process::where_it_is_from;
 
 /// What to measure.
 #[derive(Debug, Subcommand)]
@@ -39,8 +41,8 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: u64,
     /// Nodes of each database cluster.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=5))]
-    nodes: u64,
+    #[arg(long, default_value_t = 3, value_parser = nodes)]
+    nodes: usize,
 }
 
 /// One side's figures in one row.
@@ -104,6 +106,24 @@ pub(crate) async fn run(bench: Bench) -> Result<()> {
     std::fs::write(&path, text).with_context(|| format!("{} cannot be written", path.display()))
 }
 
+/// Gives the DNS benchmark a network namespace of its own: plain loopback, nobody else's rules.
+///
+/// # Errors
+/// When this is not root.
+pub(crate) fn enter_namespace(bench: &Bench) -> Result<()> {
+    let Bench::Dns(_) = bench else { return Ok(()) };
+    unshare(CloneFlags::CLONE_NEWNET).context("no network namespace can be made (are you root?)")?;
+    let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
+    let up = up.with_context(|| format!("ip cannot be run{}", where_it_is_from("ip")))?;
+    ensure!(up.success(), "the loopback interface of the namespace did not come up");
+    Ok(())
+}
+
+/// A number of nodes from the command line.
+fn nodes(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|nodes| (1..=5).contains(nodes)).ok_or_else(|| "1 to 5 are accepted".to_owned())
+}
+
 /// The median of each figure on its own.
 fn median(sides: &[Side]) -> Side {
     let middle = |figure: fn(&Side) -> f64| {
@@ -123,14 +143,37 @@ fn median(sides: &[Side]) -> Side {
 fn print(rows: &[Row]) {
     println!(
         "{:24} {:8} {:>7} | {:>9} {:>9} {:>9} {:>8} | {:>9} {:>9} {:>9} {:>8} | {:>6} {:>6} {:>6}",
-        "op", "peer", "clients", "rate/s", "p50 us", "p99 us", "cpu us", "rate/s", "p50 us", "p99 us", "cpu us",
-        "rate", "p99", "cpu"
+        "op",
+        "peer",
+        "clients",
+        "rate/s",
+        "p50 us",
+        "p99 us",
+        "cpu us",
+        "rate/s",
+        "p50 us",
+        "p99 us",
+        "cpu us",
+        "rate",
+        "p99",
+        "cpu"
     );
     for row in rows {
         println!(
             "{:24} {:8} {:>7} | {:>9.0} {:>9.0} {:>9.0} {:>8.2} | {:>9.0} {:>9.0} {:>9.0} {:>8.2} | {:>5.2}x {:>5.2}x {:>5.2}x",
-            row.op, row.peer, row.clients, row.ours.rate, row.ours.p50_us, row.ours.p99_us, row.ours.cpu_us,
-            row.theirs.rate, row.theirs.p50_us, row.theirs.p99_us, row.theirs.cpu_us, row.rate_ratio, row.p99_ratio,
+            row.op,
+            row.peer,
+            row.clients,
+            row.ours.rate,
+            row.ours.p50_us,
+            row.ours.p99_us,
+            row.ours.cpu_us,
+            row.theirs.rate,
+            row.theirs.p50_us,
+            row.theirs.p99_us,
+            row.theirs.cpu_us,
+            row.rate_ratio,
+            row.p99_ratio,
             row.cpu_ratio
         );
     }

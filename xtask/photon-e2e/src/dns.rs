@@ -1,12 +1,10 @@
 //! Asking DNS servers: by `dig`, as a person would, and by plain datagrams where there are many questions.
 
-use std::{
-    net::UdpSocket,
-    process::Command,
-    time::Duration,
-};
+use std::{net::UdpSocket, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+
+use crate::process::where_it_is_from;
 
 /// A question.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +80,7 @@ pub(crate) fn dig(port: u16, name: &str, rtype: &str) -> Result<Vec<String>> {
         .args(["@127.0.0.1", "-p", &port.to_string(), "+short", "+norecurse", "+tries=1", "+time=1"])
         .args([name, rtype])
         .output()
-        .context("dig cannot be run (cargo xtask setup installs it)")?;
+        .with_context(|| format!("dig cannot be run{}", where_it_is_from("dig")))?;
     let text = String::from_utf8_lossy(&ran.stdout);
     ensure!(ran.status.success(), "dig got no answer to {name} {rtype}: {text}");
     let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();

@@ -2,9 +2,8 @@
 //!
 //! `cargo xtask e2e` and `cargo xtask bench` build the binaries and run this. Every scenario starts its own cloud in
 //! a temporary folder on free loopback ports, and waits on conditions, never on time. The seed is printed, and the
-//! same seed makes the same choices again.
+//! same seed makes the same choices again. Ctrl-C drops whatever is under way, and with it every process.
 
-mod bare;
 mod bench;
 mod cloud;
 mod dns;
@@ -15,8 +14,9 @@ mod wait;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Tests of whole clusters, and benchmarks.
 #[derive(Debug, Parser)]
@@ -47,7 +47,8 @@ enum Verb {
 fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "photon_e2e=info".into()),
+            tracing_subscriber::EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| "photon_e2e=info".into()),
         )
         .with_writer(std::io::stderr)
         .init();
@@ -64,11 +65,24 @@ fn run(verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::DnsBlast(options) => bench::blast(&options).map(|()| ExitCode::SUCCESS),
         Verb::DnsEcho { port } => bench::echo(port).map(|()| ExitCode::SUCCESS),
-        Verb::Bench(bench) => runtime()?.block_on(bench::run(bench)).map(|()| ExitCode::SUCCESS),
-        Verb::Run(options) => runtime()?.block_on(scenarios::run(options)),
+        Verb::Bench(bench) => {
+            // Threads inherit the network namespace of the one that starts them, so it comes before the runtime.
+            bench::enter_namespace(&bench)?;
+            until_interrupted(async { bench::run(bench).await.map(|()| ExitCode::SUCCESS) })
+        }
+        Verb::Run(options) => until_interrupted(scenarios::run(options)),
     }
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+/// Drives `work` to its end, or drops it on Ctrl-C or SIGTERM.
+fn until_interrupted(work: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            done = work => done,
+            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+            _ = terminate.recv() => bail!("terminated"),
+        }
+    })
 }

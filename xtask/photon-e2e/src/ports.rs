@@ -22,12 +22,3 @@ pub(crate) fn free(count: usize) -> Result<Vec<u16>> {
     }
     Ok(ports)
 }
-
-/// Pairs of free ports, as a node with a client port and a peer port needs them.
-///
-/// # Errors
-/// When the kernel has no port to give.
-pub(crate) fn free_pairs(count: u64) -> Result<Vec<(u16, u16)>> {
-    let ports = free(usize::try_from(count)? * 2)?;
-    Ok(ports.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
-}

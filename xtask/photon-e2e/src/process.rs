@@ -1,8 +1,13 @@
 //! A process of a test: started with its output in a file, ended by its own pid, never left behind.
+//!
+//! Each is a process group of its own, so that what it forks ends with it, and dies with this process even if that is
+//! killed.
 
 use std::{
     ffi::OsStr,
     fs::{self, File},
+    io,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -10,7 +15,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::{
+        prctl,
+        signal::{Signal, kill, killpg},
+    },
     unistd::{Pid, SysconfVar, sysconf},
 };
 
@@ -32,13 +40,11 @@ impl Process {
     /// When it cannot be started, e.g. because it is not installed.
     pub(crate) fn start<A: AsRef<OsStr>>(program: &str, arguments: &[A], log: &Path) -> Result<Self> {
         let out = File::options().create(true).append(true).open(log)?;
-        let child = Command::new(program)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(out.try_clone()?)
-            .stderr(out)
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out).process_group(0);
+        let child = dying_with_us(&mut command)
             .spawn()
-            .with_context(|| format!("{program} cannot be started (cargo xtask setup installs it)"))?;
+            .with_context(|| format!("{program} cannot be started{}", where_it_is_from(program)))?;
         Ok(Self { name: program.to_owned(), child, log: log.to_owned() })
     }
 
@@ -92,11 +98,37 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
-            // It may have ended between the two calls, which is what is wanted.
+            // It may have ended between the calls, which is what is wanted.
+            if let Ok(group) = i32::try_from(self.pid()) {
+                let _gone = killpg(Pid::from_raw(group), Signal::SIGKILL);
+            }
             drop(self.child.kill());
             drop(self.child.wait());
         }
     }
+}
+
+/// Lets the kernel kill the process when the thread that started it ends.
+fn dying_with_us(command: &mut Command) -> &mut Command {
+    let with_us = || prctl::set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from);
+    // SAFETY: between fork and exec only one system call is made, which neither allocates nor takes a lock.
+    unsafe { command.pre_exec(with_us) }
+}
+
+/// Where to get a program that is not there.
+pub(crate) fn where_it_is_from(program: &str) -> String {
+    let package = match program {
+        "dig" => "bind9-dnsutils",
+        "etcd" => "etcd-server",
+        "ip" => "iproute2",
+        "knotd" => "knot",
+        "named" => "bind9",
+        "nsd" => "nsd",
+        "strace" => "strace",
+        "taskset" => "util-linux",
+        _ => return String::new(),
+    };
+    format!("; it is in Debian's package {package}, which cargo xtask setup installs")
 }
 
 /// CPU seconds, user and system, that the processes and their children have used so far.
@@ -114,7 +146,8 @@ pub(crate) fn cpu_s<'a>(processes: impl IntoIterator<Item = &'a Process>) -> Res
 }
 
 fn ticks_of(pid: u32) -> Result<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid} is gone"))?;
+    let stat =
+        fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid} is gone"))?;
     // The name, in parentheses, may hold anything; utime and stime are the 14th and 15th field of all.
     let (_, fields) = stat.rsplit_once(") ").context("/proc/PID/stat has no name")?;
     let fields: Vec<_> = fields.split(' ').collect();

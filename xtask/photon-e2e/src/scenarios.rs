@@ -78,6 +78,12 @@ fn all() -> impl Iterator<Item = Scenario> {
     .into_iter()
 }
 
+/// A figure that a scenario found, under its line.
+#[expect(clippy::print_stdout, reason = "the report is this command's result")]
+fn say(figure: &str) {
+    println!("       {figure}");
+}
+
 /// Runs the chosen scenarios one after the other; fails if any did.
 ///
 /// # Errors

@@ -5,16 +5,14 @@ mod changes;
 mod peers;
 mod zone;
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use tokio::process::Command;
 
 use super::{Options, Row, Side, udp::Blasted};
-use crate::process;
+use crate::process::where_it_is_from;
 
-const NAMESPACE: &str = "photon-bench-dns";
-/// Set in the process that runs inside the namespace.
-const INSIDE: &str = "PHOTON_BENCH_INSIDE";
 const CHANGES_AT_MOST: Duration = Duration::from_secs(90);
 /// Queries in flight: the generator's sockets times their window.
 const IN_FLIGHT: u32 = 512;
@@ -24,9 +22,6 @@ const IN_FLIGHT: u32 = 512;
 /// # Errors
 /// When a server does not start or gives a wrong share of answers.
 pub(super) async fn measure(options: &Options) -> Result<Vec<Row>> {
-    if std::env::var_os(INSIDE).is_none() {
-        return inside_a_namespace(options);
-    }
     let folder = tempfile::tempdir()?;
     let records = zone::write(folder.path())?;
     tracing::info!(records, "zone written");
@@ -37,7 +32,7 @@ pub(super) async fn measure(options: &Options) -> Result<Vec<Row>> {
         for round in 0..options.rounds {
             for (server, side) in servers.iter().zip(&mut sides) {
                 tracing::info!(set, round, server = server.name, "measuring");
-                side.push(load(server, folder.path(), set, options.seconds)?);
+                side.push(load(server, folder.path(), set, options.seconds).await?);
             }
         }
         let (ours, theirs) = sides.split_first().context("no server was started")?;
@@ -49,39 +44,8 @@ pub(super) async fn measure(options: &Options) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Runs this very command again in a fresh network namespace: plain loopback, nobody else's rules.
-fn inside_a_namespace(options: &Options) -> Result<Vec<Row>> {
-    let json = tempfile::NamedTempFile::new()?;
-    let ip = |arguments: &[&str]| Command::new("ip").args(arguments).status().context("ip cannot be run");
-    ensure!(ip(&["netns", "add", NAMESPACE])?.success(), "the namespace {NAMESPACE} cannot be made (are you root?)");
-    let ran = ip(&["-n", NAMESPACE, "link", "set", "lo", "up"]).and_then(|_| {
-        let program = std::env::current_exe()?;
-        Ok(Command::new("ip")
-            .args(["netns", "exec", NAMESPACE])
-            .arg(program)
-            .args(["bench", "dns", "--rounds", &options.rounds.to_string()])
-            .args(["--seconds", &options.seconds.to_string(), "--json"])
-            .arg(json.path())
-            .env(INSIDE, "1")
-            .stdout(std::process::Stdio::null())
-            .status()?)
-    });
-    ip(&["netns", "del", NAMESPACE])?;
-    ensure!(ran?.success(), "the benchmark inside the namespace failed");
-    rows_of(json.path())
-}
-
-fn rows_of(path: &Path) -> Result<Vec<Row>> {
-    #[derive(serde::Deserialize)]
-    struct File {
-        rows: Vec<Row>,
-    }
-    let file: File = serde_json::from_str(&std::fs::read_to_string(path)?)?;
-    Ok(file.rows)
-}
-
 /// One round: the generator on its own core against one server.
-fn load(server: &peers::Server, folder: &Path, set: &str, seconds: u64) -> Result<Side> {
+async fn load(server: &peers::Server, folder: &Path, set: &str, seconds: u64) -> Result<Side> {
     let before = server.cpu_s()?;
     let ran = Command::new("taskset")
         .args(["-c", "1"])
@@ -89,7 +53,10 @@ fn load(server: &peers::Server, folder: &Path, set: &str, seconds: u64) -> Resul
         .args(["dns-blast", &format!("127.0.0.1:{}", server.port)])
         .arg(folder.join(format!("{set}.txt")))
         .arg(seconds.to_string())
-        .output()?;
+        .kill_on_drop(true)
+        .output()
+        .await
+        .with_context(|| format!("taskset cannot be run{}", where_it_is_from("taskset")))?;
     if !ran.status.success() {
         bail!("the load generator failed: {}", String::from_utf8_lossy(&ran.stderr));
     }
@@ -127,11 +94,9 @@ async fn under_changes(
     let (mut busy, mut quiet) = (Vec::new(), Vec::new());
     for round in 0..options.rounds {
         tracing::info!(set, round, "measuring under changes");
-        quiet.push(load(ours, folder, set, options.seconds)?);
+        quiet.push(load(ours, folder, set, options.seconds).await?);
         let changes = tokio::time::timeout(CHANGES_AT_MOST, changes::commit(ours, options.seconds));
-        // Both in one task would take turns; the load blocks its thread, so the changes need another.
-        let (loaded, committed) =
-            tokio::join!(async { tokio::task::block_in_place(|| load(ours, folder, set, options.seconds)) }, changes);
+        let (loaded, committed) = tokio::join!(load(ours, folder, set, options.seconds), changes);
         busy.push(loaded?);
         tracing::info!(rate = committed??, "changes a second");
     }

@@ -2,13 +2,19 @@
 
 use std::{path::Path, time::Duration};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use prost::Message;
 use tonic::transport::Channel;
 use tonic_prost::ProstCodec;
 
-use super::load::Client;
-use crate::{process::Process, wait::wait_for};
+use super::{
+    flaredb::{Operation, OwnKeys, batch, is_write, key},
+    load::Client,
+};
+use crate::{cloud::Cloud, ports, process::Process, wait::wait_for};
+
+const LEADER_AT_MOST: Duration = Duration::from_secs(30);
+const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Clone, PartialEq, Message)]
 struct PutRequest {
@@ -109,42 +115,52 @@ pub(super) struct Etcd {
 }
 
 impl Etcd {
-    /// Starts `nodes` nodes with their data below `folder` and waits for their leader.
+    /// Starts as many nodes as `cloud` has, with its certificates, and waits for their leader.
     ///
     /// # Errors
     /// When etcd is not installed or has no leader after 30 s.
-    pub(super) async fn start(nodes: u64, folder: &Path) -> Result<Self> {
-        let ports: Vec<(u16, u16)> = crate::ports::free_pairs(nodes)?;
-        let name = |number: usize| format!("n{}", number + 1);
-        let members: Vec<_> = (0..ports.len())
-            .zip(&ports)
-            .map(|(number, (_, peer))| format!("{}=http://127.0.0.1:{peer}", name(number)))
-            .collect();
+    pub(super) async fn start(cloud: &Cloud, nodes: usize, folder: &Path) -> Result<Self> {
+        let ports = ports::free(2 * nodes)?;
+        let ports: Vec<(u16, u16)> = ports.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+        let members =
+            (1..).zip(&ports).map(|(number, (_, peer))| format!("n{number}=https://127.0.0.1:{peer}"));
+        let cluster = members.collect::<Vec<_>>().join(",");
         let mut processes = Vec::new();
-        for (number, (client, peer)) in ports.iter().enumerate() {
-            let (client, peer) = (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
-            let data = folder.join(name(number)).display().to_string();
-            let cluster = members.join(",");
-            let own = name(number);
-            #[rustfmt::skip]
-            let arguments = [
-                "--name", own.as_str(), "--data-dir", data.as_str(),
-                "--listen-client-urls", client.as_str(), "--advertise-client-urls", client.as_str(),
-                "--listen-peer-urls", peer.as_str(), "--initial-advertise-peer-urls", peer.as_str(),
-                "--initial-cluster", cluster.as_str(), "--initial-cluster-state", "new",
-                "--quota-backend-bytes", "4294967296", "--logger", "zap", "--log-level", "error",
-            ];
-            processes.push(Process::start("etcd", &arguments, &folder.join(format!("{own}.log")))?);
+        for (node, ports) in ports.iter().enumerate() {
+            let arguments = arguments(cloud, node, *ports, folder, &cluster);
+            let log = folder.join(format!("etcd-n{}.log", node + 1));
+            processes.push(Process::start("etcd", &arguments, &log)?);
         }
-        let urls: Vec<String> = ports.iter().map(|(client, _)| format!("http://127.0.0.1:{client}")).collect();
-        let leader = wait_for("etcd's leader", Duration::from_secs(30), || leader_of(&urls)).await?;
+        let urls: Vec<String> =
+            ports.iter().map(|(client, _)| format!("https://127.0.0.1:{client}")).collect();
+        let leader =
+            wait_for("etcd's leader", LEADER_AT_MOST, async || leader_of(cloud, &urls).await).await?;
         Ok(Self { processes, leader })
     }
 }
 
-async fn leader_of(urls: &[String]) -> Option<String> {
+fn arguments(cloud: &Cloud, node: usize, ports: (u16, u16), folder: &Path, cluster: &str) -> Vec<String> {
+    let (name, client) = (format!("n{}", node + 1), format!("https://127.0.0.1:{}", ports.0));
+    let peer = format!("https://127.0.0.1:{}", ports.1);
+    let ((certificate, key), authority) = (cloud.certificate(node), cloud.ca().display().to_string());
+    let (certificate, key) = (certificate.display().to_string(), key.display().to_string());
+    let data = folder.join(format!("etcd-{name}")).display().to_string();
+    #[rustfmt::skip]
+    let words = [
+        "--name", &name, "--data-dir", &data, "--quota-backend-bytes", "4294967296",
+        "--listen-client-urls", &client, "--advertise-client-urls", &client,
+        "--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer,
+        "--initial-cluster", cluster, "--initial-cluster-state", "new",
+        "--cert-file", &certificate, "--key-file", &key,
+        "--peer-cert-file", &certificate, "--peer-key-file", &key, "--peer-trusted-ca-file", &authority,
+        "--peer-client-cert-auth", "--logger", "zap", "--log-level", "error",
+    ];
+    words.into_iter().map(str::to_owned).collect()
+}
+
+async fn leader_of(cloud: &Cloud, urls: &[String]) -> Option<String> {
     for url in urls {
-        let channel = Channel::from_shared(url.clone()).ok()?.connect().await.ok()?;
+        let channel = cloud.endpoint(url, STATUS_TIMEOUT).ok()?.connect().await.ok()?;
         let status: StatusResponse =
             call(&channel, "/etcdserverpb.Maintenance/Status", StatusRequest {}).await.ok()?;
         if status.leader != 0 && status.header.is_some_and(|header| header.member_id == status.leader) {
@@ -166,42 +182,58 @@ where
     Ok(grpc.unary(tonic::Request::new(request), path, codec).await?.into_inner())
 }
 
-/// Puts a value, whatever was there.
+/// One client of etcd.
 #[derive(Debug)]
-pub(super) struct Put(pub(super) Channel, pub(super) Vec<u8>);
-
-impl Client for Put {
-    async fn operate(&mut self, key: u64) -> Result<()> {
-        let request = PutRequest { key: super::flaredb::key(key), value: self.1.clone() };
-        let _: PutResponse = call(&self.0, "/etcdserverpb.KV/Put", request).await?;
-        Ok(())
-    }
-}
-
-/// Reads a key, linearizably.
-#[derive(Debug)]
-pub(super) struct Get(pub(super) Channel);
-
-impl Client for Get {
-    async fn operate(&mut self, key: u64) -> Result<()> {
-        let request = RangeRequest { key: super::flaredb::key(key) };
-        let found: RangeResponse = call(&self.0, "/etcdserverpb.KV/Range", request).await?;
-        ensure!(found.kvs.len() <= 1, "etcd found {} records under one key", found.kvs.len());
-        Ok(())
-    }
-}
-
-/// Compares and swaps keys of its own, so that every swap must succeed.
-#[derive(Debug)]
-pub(super) struct Cas {
+pub(super) struct Theirs {
+    /// What it does.
+    pub(super) operation: Operation,
+    /// Where.
     pub(super) channel: Channel,
+    /// What it writes.
     pub(super) value: Vec<u8>,
-    pub(super) keys: super::flaredb::OwnKeys,
+    /// What it swaps.
+    pub(super) keys: OwnKeys,
 }
 
-impl Client for Cas {
-    async fn operate(&mut self, key: u64) -> Result<()> {
-        let (key, known) = self.keys.pick(key);
+impl Client for Theirs {
+    async fn operate(&mut self, number: u64) -> Result<()> {
+        match self.operation {
+            Operation::Put => self.put(number).await,
+            Operation::Get => self.get(number).await,
+            Operation::Mix if is_write(number) => self.put(number).await,
+            Operation::Mix => self.get(number).await,
+            Operation::Swap => self.swap(number).await,
+            Operation::Batch => self.batch(number).await,
+        }
+    }
+}
+
+impl Theirs {
+    async fn put(&self, number: u64) -> Result<()> {
+        let request = PutRequest { key: key(number), value: self.value.clone() };
+        let _done: PutResponse = call(&self.channel, "/etcdserverpb.KV/Put", request).await?;
+        Ok(())
+    }
+
+    async fn get(&self, number: u64) -> Result<()> {
+        let request = RangeRequest { key: key(number) };
+        let found: RangeResponse = call(&self.channel, "/etcdserverpb.KV/Range", request).await?;
+        ensure!(found.kvs.len() == 1, "etcd found {} records under a key that is there", found.kvs.len());
+        Ok(())
+    }
+
+    /// Writes several keys atomically.
+    pub(super) async fn batch(&self, number: u64) -> Result<()> {
+        let put = |number| PutRequest { key: key(number), value: self.value.clone() };
+        let success = batch(number).map(|number| RequestOp { put: Some(put(number)) }).collect();
+        let request = TxnRequest { compare: Vec::new(), success };
+        let done: TxnResponse = call(&self.channel, "/etcdserverpb.KV/Txn", request).await?;
+        ensure!(done.succeeded, "etcd refused an unconditional batch");
+        Ok(())
+    }
+
+    async fn swap(&mut self, number: u64) -> Result<()> {
+        let (key, known) = self.keys.pick(number);
         let version = i64::try_from(known).context("an etcd revision outside its range")?;
         let put = PutRequest { key: key.clone(), value: self.value.clone() };
         let request = TxnRequest {
@@ -209,9 +241,7 @@ impl Client for Cas {
             success: vec![RequestOp { put: Some(put) }],
         };
         let done: TxnResponse = call(&self.channel, "/etcdserverpb.KV/Txn", request).await?;
-        if !done.succeeded {
-            bail!("etcd refused a swap that nobody contended");
-        }
+        ensure!(done.succeeded, "etcd refused a swap that nobody contended");
         let revision = done.header.map_or(0, |header| header.revision);
         self.keys.learned(key, u64::try_from(revision).context("a negative etcd revision")?);
         Ok(())

@@ -83,7 +83,9 @@ struct Generator {
     next: usize,
     id: u16,
     lanes: Vec<Lane>,
-    headers: MultiHeaders<()>,
+    /// One for each direction: sending leaves pointers to the addresses of the moment in its headers.
+    received: MultiHeaders<()>,
+    sent: MultiHeaders<()>,
     buffers: Vec<[u8; DATAGRAM_BYTES]>,
     sent_at: Vec<Option<Instant>>,
     latencies: Histogram<u64>,
@@ -106,7 +108,8 @@ impl Generator {
             next: 0,
             id: 0,
             lanes,
-            headers: MultiHeaders::preallocate(BATCH, None),
+            received: MultiHeaders::preallocate(BATCH, None),
+            sent: MultiHeaders::preallocate(BATCH, None),
             buffers: vec![[0; DATAGRAM_BYTES]; BATCH],
             sent_at: vec![None; usize::from(u16::MAX) + 1],
             latencies: Histogram::new_with_bounds(1, 10_000_000, 3)?,
@@ -163,15 +166,17 @@ impl Generator {
                     self.buffers.iter_mut().map(|buffer| [IoSliceMut::new(buffer)]).collect();
                 let socket = self.lanes[lane].socket.as_raw_fd();
                 let answers =
-                    recvmmsg(socket, &mut self.headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None);
+                    recvmmsg(socket, &mut self.received, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None);
                 match answers {
-                    Ok(answers) => answers.zip(&mut lengths).map(|(answer, length)| *length = answer.bytes).count(),
+                    Ok(answers) => {
+                        answers.zip(&mut lengths).map(|(answer, length)| *length = answer.bytes).count()
+                    }
                     Err(Errno::EAGAIN | Errno::ECONNREFUSED) => 0,
                     Err(error) => return Err(error.into()),
                 }
             };
-            for number in 0..got {
-                self.count(number, lengths[number]);
+            for (buffer, length) in lengths.into_iter().enumerate().take(got) {
+                self.count(buffer, length);
             }
             self.lanes[lane].in_flight = self.lanes[lane].in_flight.saturating_sub(got);
             if got < BATCH {
@@ -210,7 +215,7 @@ impl Generator {
         let slices: Vec<_> = batch.iter().map(|&query| [IoSlice::new(&self.queries[query])]).collect();
         let socket = self.lanes[lane].socket.as_raw_fd();
         let none: [ControlMessage<'_>; 0] = [];
-        let sent = sendmmsg(socket, &mut self.headers, &slices, vec![None; room], none, MsgFlags::MSG_DONTWAIT);
+        let sent = sendmmsg(socket, &mut self.sent, &slices, vec![None; room], none, MsgFlags::MSG_DONTWAIT);
         let sent = match sent {
             Ok(sent) => sent.count(),
             Err(Errno::EAGAIN | Errno::ECONNREFUSED | Errno::ENOBUFS) => 0,
@@ -224,7 +229,7 @@ impl Generator {
     fn stamp(&mut self, query: usize) {
         self.id = self.id.wrapping_add(1);
         self.queries[query][..2].copy_from_slice(&self.id.to_be_bytes());
-        self.sent_at[usize::from(self.id)] = (self.id % LATENCY_SAMPLE == 0).then(Instant::now);
+        self.sent_at[usize::from(self.id)] = self.id.is_multiple_of(LATENCY_SAMPLE).then(Instant::now);
     }
 }
 
@@ -265,14 +270,15 @@ fn query(line: &str) -> Result<Vec<u8>> {
 pub(crate) fn echo(port: u16) -> Result<()> {
     let socket = UdpSocket::bind(("127.0.0.1", port))?;
     setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER_BYTES)?;
-    let mut headers = MultiHeaders::<SockaddrIn>::preallocate(BATCH, None);
+    let mut received = MultiHeaders::<SockaddrIn>::preallocate(BATCH, None);
+    let mut sent = MultiHeaders::<SockaddrIn>::preallocate(BATCH, None);
     let mut buffers = vec![[0_u8; DATAGRAM_BYTES]; BATCH];
     loop {
         let asked: Vec<(usize, Option<SockaddrIn>)> = {
             let mut slices: Vec<_> =
                 buffers.iter_mut().map(|buffer| [IoSliceMut::new(&mut buffer[..1500])]).collect();
             let wait = MsgFlags::MSG_WAITFORONE;
-            recvmmsg(socket.as_raw_fd(), &mut headers, slices.iter_mut(), wait, None)?
+            recvmmsg(socket.as_raw_fd(), &mut received, slices.iter_mut(), wait, None)?
                 .map(|query| (query.bytes, query.address))
                 .collect()
         };
@@ -282,7 +288,7 @@ pub(crate) fn echo(port: u16) -> Result<()> {
             lengths.iter().zip(&buffers).map(|(length, buffer)| [IoSlice::new(&buffer[..*length])]).collect();
         let addresses: Vec<_> = asked.iter().map(|(_, address)| *address).collect();
         let none: [ControlMessage<'_>; 0] = [];
-        match sendmmsg(socket.as_raw_fd(), &mut headers, &slices, addresses, none, MsgFlags::empty()) {
+        match sendmmsg(socket.as_raw_fd(), &mut sent, &slices, addresses, none, MsgFlags::empty()) {
             Ok(_) | Err(Errno::ECONNREFUSED) => {}
             Err(error) => return Err(error.into()),
         }

@@ -12,7 +12,7 @@ use domain::{
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
-use super::Run;
+use super::{Run, say};
 use crate::dns::{Asker, Query};
 
 const ZONES: usize = 40;
@@ -20,7 +20,7 @@ const QUESTIONS: u32 = 20_000;
 /// Differences that are shown before the scenario gives up.
 const SHOWN_MAX: usize = 12;
 /// Peers that hardly ever agree would make the comparison empty.
-const AGREED_SHARE_MIN: f64 = 0.9;
+const AGREED_SHARE_MIN: f64 = 0.8;
 const ANSWERED_AT_MOST: Duration = Duration::from_secs(2);
 
 /// What of an answer is compared: everything but the id, the order of records and the case of names.
@@ -60,7 +60,7 @@ pub(super) async fn answers_agree_with_nsd_and_knot_where_those_agree(run: Run) 
         bail!("{} of {agreed} answers differ; the first: {first}", different.len());
     }
     let share = f64::from(agreed) / f64::from(QUESTIONS);
-    tracing::info!(agreed, share, "NSD and Knot agreed, and we with them");
+    say(&format!("NSD and Knot agreed on {agreed} of {QUESTIONS} answers, and we with them"));
     ensure!(share >= AGREED_SHARE_MIN, "NSD and Knot agreed on only {agreed} of {QUESTIONS} questions");
     Ok(())
 }
@@ -89,7 +89,9 @@ fn parse(octets: Vec<u8>) -> Result<Answer> {
     Ok(Answer { rcode: header.rcode().to_string(), authoritative: header.aa(), truncated, sections })
 }
 
-fn words<N: std::fmt::Display, D: domain::base::RecordData + std::fmt::Display>(record: &Record<N, D>) -> String {
+fn words<N: std::fmt::Display, D: domain::base::RecordData + std::fmt::Display>(
+    record: &Record<N, D>,
+) -> String {
     format!("{} {} {} {}", record.owner(), record.ttl().as_secs(), record.rtype(), record.data())
         .to_ascii_lowercase()
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::Range,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -13,18 +14,22 @@ use anyhow::{Context as _, Result, ensure};
 use flaredb_client::RdbClient;
 use futures::StreamExt as _;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::timeout};
 
-use super::Run;
+use super::{Run, say};
 use crate::{
     cloud::{Cloud, Layout},
     dns::{Asker, Query},
     wait::wait_for,
 };
 
+const NODES: usize = 3;
 const WRITERS: u64 = 8;
+/// How many writes are acknowledged between two rounds.
+const WRITES_BETWEEN: Range<u64> = 100..400;
 const LEADER_ROUNDS: u32 = 5;
 const ALL_ROUNDS: u32 = 3;
+const WATCHED_AT_MOST: Duration = Duration::from_secs(15);
 const RESUMED_AT_MOST: Duration = Duration::from_secs(2);
 const NAMESPACE: &str = "kills";
 const ZONE: &str = "kills.example.";
@@ -34,40 +39,53 @@ type Acknowledged = Arc<Mutex<BTreeMap<String, u64>>>;
 
 /// Every acknowledged write is there afterwards, once; writes resume in 2 s; DNS never stops answering.
 pub(super) async fn acknowledged_writes_survive_kills_of_the_leader_and_of_all_nodes(run: Run) -> Result<()> {
-    let mut cloud = Cloud::start(&run.folder, Layout { nodes: 3, ..Layout::default() }).await?;
+    let mut cloud = Cloud::start(&run.folder, Layout { nodes: NODES, ..Layout::default() }).await?;
     cloud.create_namespace(NAMESPACE).await?;
     cloud.photon(&["dns", "zone", "create", ZONE])?;
     cloud.photon(&["dns", "record", "create", ZONE, "www", "A", "192.0.2.7"])?;
-    let load = Load::start(&cloud, run.seed)?;
+    let load = Load::start(&cloud, run.seed).await?;
     let asking = Asking::start(cloud.dns_port());
     let mut random = StdRng::seed_from_u64(run.seed);
-    for round in 0..LEADER_ROUNDS {
-        load.run_on(random.random_range(100..400)).await?;
-        let leader = cloud.leader().await?;
-        cloud.kill_9(leader)?;
-        let resumed = load.next_acknowledgement().await?;
-        tracing::info!(round, leader, resumed_ms = resumed.as_millis(), "leader killed");
-        ensure!(resumed <= RESUMED_AT_MOST, "writes resumed only {} ms after the leader died", resumed.as_millis());
-        cloud.restart(leader).await?;
-    }
-    for round in 0..ALL_ROUNDS {
-        load.run_on(random.random_range(100..400)).await?;
-        for node in 0..3 {
-            cloud.kill_9(node)?;
-        }
-        for node in 0..3 {
-            cloud.start_node(node)?;
-        }
-        cloud.ready().await?;
-        let resumed = load.next_acknowledgement().await?;
-        tracing::info!(round, resumed_ms = resumed.as_millis(), "all nodes killed");
-    }
+    let slowest = kill_leaders(&mut cloud, &load, &mut random).await?;
+    say(&format!("writes resumed after the leader died within {} ms", slowest.as_millis()));
+    let slowest = kill_everybody(&mut cloud, &load, &mut random).await?;
+    say(&format!("writes resumed after all nodes were started again within {} ms", slowest.as_millis()));
     let acknowledged = load.stop().await?;
     let answers = asking.stop().await?;
-    tracing::info!(writes = acknowledged.len(), answers, "checking");
+    say(&format!("DNS answered {answers} times, always"));
     every_write_is_there_once(&cloud, &acknowledged).await?;
     cloud.photon(&["dns", "record", "update", ZONE, "www", "A", "192.0.2.8"])?;
     Ok(())
+}
+
+/// Returns the longest time until writes went on.
+async fn kill_leaders(cloud: &mut Cloud, load: &Load, random: &mut StdRng) -> Result<Duration> {
+    let mut slowest = Duration::ZERO;
+    for round in 0..LEADER_ROUNDS {
+        load.run_on(random.random_range(WRITES_BETWEEN)).await?;
+        let leader = cloud.leader().await?;
+        cloud.kill_9(leader)?;
+        slowest = slowest.max(load.resumed(round).await?);
+        cloud.restart(leader).await?;
+    }
+    Ok(slowest)
+}
+
+/// Returns the longest time until writes went on, from when the last process was started again.
+async fn kill_everybody(cloud: &mut Cloud, load: &Load, random: &mut StdRng) -> Result<Duration> {
+    let mut slowest = Duration::ZERO;
+    for round in 0..ALL_ROUNDS {
+        load.run_on(random.random_range(WRITES_BETWEEN)).await?;
+        for node in 0..NODES {
+            cloud.kill_9(node)?;
+        }
+        for node in 0..NODES {
+            cloud.start_node(node)?;
+        }
+        slowest = slowest.max(load.resumed(round).await?);
+        cloud.ready().await?;
+    }
+    Ok(slowest)
 }
 
 struct Load {
@@ -78,19 +96,23 @@ struct Load {
 }
 
 impl Load {
-    fn start(cloud: &Cloud, seed: u64) -> Result<Self> {
+    async fn start(cloud: &Cloud, seed: u64) -> Result<Self> {
         let (stop, count, acknowledged) = <(Arc<AtomicBool>, Arc<AtomicU64>, Acknowledged)>::default();
         let mut writers = JoinSet::new();
         for writer in 0..WRITERS {
-            let client = cloud.rdb()?;
-            let (stop, count, acknowledged) = (Arc::clone(&stop), Arc::clone(&count), Arc::clone(&acknowledged));
+            let client = cloud.rdb().await?;
+            let (stop, count, acknowledged) =
+                (Arc::clone(&stop), Arc::clone(&count), Arc::clone(&acknowledged));
             writers.spawn(async move {
                 let mut number = 0_u64;
                 while !stop.load(Ordering::Relaxed) {
                     number += 1;
                     let key = format!("{seed:x}/{writer}/{number}");
                     if let Some(revision) = write(&client, &key).await? {
-                        acknowledged.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(key, revision);
+                        acknowledged
+                            .lock()
+                            .unwrap_or_else(|poisoned| poisoned.into_inner())
+                            .insert(key, revision);
                         count.fetch_add(1, Ordering::Relaxed);
                     }
                 }
@@ -108,10 +130,19 @@ impl Load {
     }
 
     /// How long from now until a write is acknowledged that was not on its way already.
-    async fn next_acknowledgement(&self) -> Result<Duration> {
+    ///
+    /// # Errors
+    /// When it took too long.
+    async fn resumed(&self, round: u32) -> Result<Duration> {
         let started = Instant::now();
         self.run_on(WRITERS + 1).await?;
-        Ok(started.elapsed())
+        let waited = started.elapsed();
+        ensure!(
+            waited <= RESUMED_AT_MOST,
+            "in round {round}, writes resumed only after {} ms",
+            waited.as_millis()
+        );
+        Ok(waited)
     }
 
     async fn stop(mut self) -> Result<BTreeMap<String, u64>> {
@@ -168,7 +199,7 @@ impl Asking {
 
 /// Reads everything back: each acknowledged key at the acknowledged revision, and one event for it in the history.
 async fn every_write_is_there_once(cloud: &Cloud, acknowledged: &BTreeMap<String, u64>) -> Result<()> {
-    let client = cloud.rdb()?;
+    let client = cloud.rdb().await?;
     let mut found = BTreeMap::new();
     let mut records = client.scan_prefix(NAMESPACE, b"");
     while let Some(record) = records.next().await {
@@ -180,7 +211,26 @@ async fn every_write_is_there_once(cloud: &Cloud, acknowledged: &BTreeMap<String
         let version = found.get(key).with_context(|| format!("the acknowledged write of {key} is lost"))?;
         ensure!(version == revision, "{key} was acknowledged at {revision} but is at {version}");
     }
-    let revisions: std::collections::BTreeSet<_> = found.values().collect();
-    ensure!(revisions.len() == found.len(), "two writes share a revision");
+    say(&format!("{} writes were acknowledged, {} are there", acknowledged.len(), found.len()));
+    let happened = history(&client, found.values().max().copied().unwrap_or(0)).await?;
+    ensure!(happened == found, "the history has other writes than the database");
     Ok(())
+}
+
+/// What the history says was written up to a revision; fails if it says so twice of a key.
+async fn history(client: &RdbClient, until: u64) -> Result<BTreeMap<String, u64>> {
+    let mut happened = BTreeMap::new();
+    let mut revisions = client.watch(NAMESPACE, b"", 1).await?;
+    let mut seen = 0;
+    while seen < until {
+        let next = timeout(WATCHED_AT_MOST, revisions.next()).await.context("the watch fell silent")?;
+        let revision = next.context("the watch ended")??;
+        seen = revision.revision;
+        for event in revision.events {
+            let key = String::from_utf8(event.key.to_vec())?;
+            let earlier = happened.insert(key.clone(), seen);
+            ensure!(earlier.is_none(), "{key} was written twice, at {earlier:?} and at {seen}");
+        }
+    }
+    Ok(happened)
 }

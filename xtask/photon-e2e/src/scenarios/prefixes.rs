@@ -1,8 +1,11 @@
 //! The namespace table: five services, five prefixes, five Strong namespaces.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use futures::StreamExt as _;
-use metadata_store::{Commit, Compare, MetadataStore, StoreError, Version, Write};
+use metadata_store::{MetadataStore, Namespace, StoreError};
+use tokio::time::timeout;
 
 use super::Run;
 use crate::{
@@ -10,56 +13,54 @@ use crate::{
     dns::dig,
 };
 
-/// The services, which are also the names of their namespaces.
-const SERVICES: [&str; 5] = ["fiberlb", "flashdns", "lightningstor", "prismnet", "plasmavmc"];
+const WATCHED_AT_MOST: Duration = Duration::from_secs(10);
+
+/// The namespace table.
+const SERVICES: [Namespace; 5] = [
+    Namespace { name: "fiberlb", prefix: "/fiberlb/" },
+    Namespace { name: "flashdns", prefix: "/flashdns/" },
+    Namespace { name: "lightningstor", prefix: "/lightningstor/" },
+    Namespace { name: "prismnet", prefix: "/prismnet/" },
+    Namespace { name: "plasmavmc", prefix: "/plasmavmc/" },
+];
+const NAMES: &[&str] = &["fiberlb", "flashdns", "lightningstor", "prismnet", "plasmavmc"];
 
 /// Create, update, conflict, delete with a right and a wrong version, scan and watch under each prefix; and a key
 /// outside the prefix is refused by the store before it leaves, and by the database.
 pub(super) async fn each_service_owns_its_namespace_and_nothing_else(run: Run) -> Result<()> {
-    let layout = Layout { nodes: 1, dns: false, services: &SERVICES, ..Layout::default() };
+    let layout = Layout { dns: false, services: NAMES, ..Layout::default() };
     let cloud = Cloud::start(&run.folder, layout).await?;
-    for service in SERVICES {
-        let store = cloud.store(service).await?;
-        life_of_a_record(store.as_ref(), service).await.with_context(|| format!("under /{service}/"))?;
-        outside_is_refused(&cloud, store.as_ref(), service).await.with_context(|| format!("outside /{service}/"))?;
+    for namespace in SERVICES {
+        let (store, service) = (cloud.store(namespace).await?, namespace.name);
+        life_of_a_record(store.as_ref(), namespace).await.with_context(|| format!("under /{service}/"))?;
+        outside_is_refused(&cloud, store.as_ref(), service)
+            .await
+            .with_context(|| format!("outside /{service}/"))?;
     }
     Ok(())
 }
 
-fn put(key: &str, value: &str, version: Version) -> Commit {
-    Commit {
-        compares: vec![Compare { key: key.to_owned(), version }],
-        writes: vec![Write::Put { key: key.to_owned(), value: value.to_owned().into() }],
-        idempotency_id: None,
-    }
-}
-
-fn delete(key: &str, version: Version) -> Commit {
-    Commit {
-        compares: vec![Compare { key: key.to_owned(), version }],
-        writes: vec![Write::Delete { key: key.to_owned() }],
-        idempotency_id: None,
-    }
-}
-
-async fn life_of_a_record(store: &dyn MetadataStore, service: &str) -> Result<()> {
-    let prefix = format!("/{service}/");
+async fn life_of_a_record(store: &dyn MetadataStore, namespace: Namespace) -> Result<()> {
+    let prefix = namespace.prefix;
     let key = format!("{prefix}things/one");
-    let created = store.commit(put(&key, "{}", Version(0))).await?;
-    let mut watch = store.watch(&prefix, created).await?;
-    let updated = store.commit(put(&key, "{\"a\":1}", created)).await?;
+    let created = store.create(&key, "{}".into()).await?;
+    let mut watch = store.watch(prefix, created).await?;
+    let updated = store.compare_and_set(&key, created, "{\"a\":1}".into()).await?;
     ensure!(updated > created, "the version did not rise");
-    let again = store.commit(put(&key, "{}", created)).await;
-    ensure!(matches!(again, Err(StoreError::Conflict(_))), "a stale update answered {again:?}");
-    let wrong = store.commit(delete(&key, created)).await;
+    let again = store.create(&key, "{}".into()).await;
+    ensure!(matches!(again, Err(StoreError::Conflict(_))), "a second create answered {again:?}");
+    let stale = store.compare_and_set(&key, created, "{}".into()).await;
+    ensure!(matches!(stale, Err(StoreError::Conflict(_))), "a stale update answered {stale:?}");
+    let wrong = store.compare_and_delete(&key, created).await;
     ensure!(matches!(wrong, Err(StoreError::Conflict(_))), "a delete of a stale version answered {wrong:?}");
-    let page = store.scan(&prefix, 10, None).await?;
+    let page = store.scan(prefix, 10, None).await?;
     ensure!(page.records.len() == 1 && page.records[0].version == updated, "the scan found {page:?}");
-    let deleted = store.commit(delete(&key, updated)).await?;
+    let deleted = store.compare_and_delete(&key, updated).await?;
     ensure!(store.get(&key, deleted).await?.is_none(), "the deleted record is still there");
     let mut seen = Vec::new();
     while seen.last() != Some(&deleted) {
-        let revision = watch.next().await.context("the watch ended")??;
+        let next = timeout(WATCHED_AT_MOST, watch.next()).await.context("the watch fell silent")?;
+        let revision = next.context("the watch ended")??;
         seen.extend((!revision.events.is_empty()).then_some(revision.version));
     }
     ensure!(seen == [created, updated, deleted], "the watch saw {seen:?}");
@@ -68,15 +69,24 @@ async fn life_of_a_record(store: &dyn MetadataStore, service: &str) -> Result<()
 
 async fn outside_is_refused(cloud: &Cloud, store: &dyn MetadataStore, service: &str) -> Result<()> {
     for key in [format!("/{service}2/x"), "/other/x".to_owned(), service.to_owned()] {
-        let refused = store.commit(put(&key, "{}", Version(0))).await;
-        ensure!(matches!(refused, Err(StoreError::Invalid { .. })), "the store answered {refused:?} to {key}");
-        let refused = cloud.rdb()?.create(service, &key, "{}").await;
+        let refused = store.create(&key, "{}".into()).await;
+        ensure!(
+            matches!(refused, Err(StoreError::Invalid { .. })),
+            "the store answered {refused:?} to {key}"
+        );
+        let refused = cloud.rdb().await?.create(service, &key, "{}").await;
         let message = refused.err().with_context(|| format!("the database took {key}"))?.to_string();
-        ensure!(message.contains(&format!("/{service}/")), "the refusal does not say what is accepted: {message}");
+        ensure!(
+            message.contains(&format!("/{service}/")),
+            "the refusal does not say what is accepted: {message}"
+        );
     }
-    let other = SERVICES[usize::from(service == SERVICES[0])];
-    let denied = cloud.rdb_as(service)?.create(other, &format!("/{other}/x"), "{}").await;
-    ensure!(matches!(denied, Err(flaredb_client::Error::Denied { .. })), "{service} in {other} got {denied:?}");
+    let other = NAMES[usize::from(service == NAMES[0])];
+    let denied = cloud.rdb_as(service).await?.create(other, &format!("/{other}/x"), "{}").await;
+    ensure!(
+        matches!(denied, Err(flaredb_client::Error::Denied { .. })),
+        "{service} in {other} got {denied:?}"
+    );
     Ok(())
 }
 

@@ -3,7 +3,10 @@
 use std::{fs, net::TcpListener, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use flaredb_client::Error;
+use flaredb_client::{Error, RdbClient};
+use flaredb_proto::{limits::VALUE_BYTES_MAX, v1::CasRequest};
+use photon_runtime::Token;
+use tonic::Code;
 
 use super::Run;
 use crate::{
@@ -11,19 +14,28 @@ use crate::{
     wait::wait_for,
 };
 
+const NAMESPACE: &str = "refusals";
 const ENDS_AT_MOST: Duration = Duration::from_secs(10);
 const CONFIG: i32 = 64;
 const FAILURE: i32 = 1;
 
-/// A wrong token, an unknown namespace and an oversized value, by the client that everybody uses.
+/// A wrong token, an unknown namespace and an oversized value: by the client that everybody uses, and by calls that
+/// no client of ours would send. None of them moves the namespace's revision.
 pub(super) async fn wrong_calls_are_refused_with_one_clear_message(run: Run) -> Result<()> {
     let cloud = Cloud::start(&run.folder, Layout { dns: false, ..Layout::default() }).await?;
-    cloud.create_namespace("refusals").await?;
-    let client = cloud.rdb()?;
-    let before = client.create("refusals", "key", "value").await?;
+    cloud.create_namespace(NAMESPACE).await?;
+    let client = cloud.rdb().await?;
+    let before = client.create(NAMESPACE, "key", "value").await?;
+    by_the_client(&cloud, &client).await?;
+    by_bare_calls(&cloud).await?;
+    let after = client.create(NAMESPACE, "last", "value").await?;
+    ensure!(after == before + 1, "a refused call moved the revision from {before} to {after}");
+    Ok(())
+}
 
-    let stranger = cloud.rdb_with_token("pct_wrong")?;
-    let refused = stranger.create("refusals", "other", "value").await;
+async fn by_the_client(cloud: &Cloud, client: &RdbClient) -> Result<()> {
+    let stranger = cloud.rdb_with_token("pct_wrong").await?;
+    let refused = stranger.create(NAMESPACE, "other", "value").await;
     ensure!(matches!(refused, Err(Error::Unauthenticated { .. })), "a wrong token got {refused:?}");
 
     let refused = client.create("nowhere", "key", "value").await;
@@ -31,20 +43,47 @@ pub(super) async fn wrong_calls_are_refused_with_one_clear_message(run: Run) -> 
     let message = refused.err().context("no error")?.to_string();
     ensure!(message.contains("nowhere"), "the message does not name the namespace: {message}");
 
-    let refused = client.create("refusals", "big", "x".repeat((1 << 20) + 1)).await;
+    let refused = client.create(NAMESPACE, "big", "x".repeat(VALUE_BYTES_MAX + 1)).await;
     let message = refused.err().context("an oversized value was taken")?.to_string();
-    ensure!(message.contains("value") && message.contains("1048576"), "no field or limit in: {message}");
-
-    let after = client.create("refusals", "last", "value").await?;
-    ensure!(after == before + 1, "a refused call moved the revision from {before} to {after}");
+    ensure!(names_the_limit(&message), "no field or limit in: {message}");
     Ok(())
+}
+
+async fn by_bare_calls(cloud: &Cloud) -> Result<()> {
+    let put = |namespace: &str, bytes| CasRequest {
+        namespace: namespace.to_owned(),
+        key: "bare".into(),
+        value: vec![b'x'; bytes].into(),
+        ..CasRequest::default()
+    };
+    let (operator, stranger) = (cloud.operator()?.token, Some(Token::generate()));
+    for (what, token, request, code) in [
+        ("no token", None, put(NAMESPACE, 1), Code::Unauthenticated),
+        ("a wrong token", stranger, put(NAMESPACE, 1), Code::Unauthenticated),
+        ("an unknown namespace", operator.clone(), put("nowhere", 1), Code::NotFound),
+        ("an oversized value", operator, put(NAMESPACE, VALUE_BYTES_MAX + 1), Code::InvalidArgument),
+    ] {
+        let answered = cloud.kv_cas(token)?.compare_and_swap(request).await;
+        let status = answered.err().with_context(|| format!("{what} was accepted"))?;
+        ensure!(status.code() == code, "{what} got {status:?}");
+        ensure!(
+            code != Code::InvalidArgument || names_the_limit(status.message()),
+            "no field or limit in: {status:?}"
+        );
+        ensure!(!status.message().contains('\n'), "more than one line for {what}: {status:?}");
+    }
+    Ok(())
+}
+
+fn names_the_limit(message: &str) -> bool {
+    message.contains("value") && message.contains(&VALUE_BYTES_MAX.to_string())
 }
 
 /// A bad config, a taken port and a bad certificate: an exit code, and a message with the field and the value.
 pub(super) async fn processes_that_cannot_start_say_why(run: Run) -> Result<()> {
     let mut cloud = Cloud::start(&run.folder, Layout { dns: false, ..Layout::default() }).await?;
     let good = fs::read_to_string(cloud.config_file(0))?;
-    let certificate = fs::read_to_string(cloud.certificate_file(0))?;
+    let certificate = fs::read_to_string(cloud.certificate(0).0)?;
     cloud.stop_node(0)?;
 
     fs::write(cloud.config_file(0), format!("{good}\n[surver]\nlisten = \"x\"\n"))?;
@@ -57,12 +96,12 @@ pub(super) async fn processes_that_cannot_start_say_why(run: Run) -> Result<()> 
     ensure!(words.contains("server.listen") && words.contains("in use"), "no key or cause in: {words}");
     drop(taken);
 
-    fs::write(cloud.certificate_file(0), "no certificate\n")?;
+    fs::write(cloud.certificate(0).0, "no certificate\n")?;
     let words = start_in_vain(&mut cloud, CONFIG).await?;
-    let file = cloud.certificate_file(0).display().to_string();
+    let file = cloud.certificate(0).0.display().to_string();
     ensure!(words.contains(&file), "the certificate's file is not named in: {words}");
 
-    fs::write(cloud.certificate_file(0), certificate)?;
+    fs::write(cloud.certificate(0).0, certificate)?;
     cloud.start_node(0)?;
     cloud.ready().await
 }
@@ -71,12 +110,14 @@ async fn start_in_vain(cloud: &mut Cloud, code: i32) -> Result<String> {
     let log = cloud.log_file(0);
     fs::write(&log, "")?;
     cloud.start_node(0)?;
-    let status = wait_for("the process to refuse to start", ENDS_AT_MOST, async || {
-        cloud.node_ended(0).ok().flatten()
-    })
-    .await?;
+    let status =
+        wait_for("the process to refuse to start", ENDS_AT_MOST, async || cloud.node_ended(0).ok().flatten())
+            .await?;
     let words = fs::read_to_string(&log)?;
     ensure!(status.code() == Some(code), "it ended with {status}, not {code}: {words}");
-    ensure!(!words.contains("panicked") && !words.contains("backtrace"), "a panic instead of a message: {words}");
+    ensure!(
+        !words.contains("panicked") && !words.contains("backtrace"),
+        "a panic instead of a message: {words}"
+    );
     Ok(words)
 }

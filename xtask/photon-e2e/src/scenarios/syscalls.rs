@@ -91,7 +91,7 @@ fn now_s() -> Result<f64> {
 pub(super) async fn no_write_is_acknowledged_before_a_quorum_has_synced_it(run: Run) -> Result<()> {
     let cloud = Cloud::start(&run.folder, Layout { nodes: 3, dns: false, ..Layout::default() }).await?;
     cloud.create_namespace(NAMESPACE).await?;
-    let client = cloud.rdb()?;
+    let client = cloud.rdb().await?;
     let traces = Traces::attach(&cloud, &run.folder).await?;
     let mut spans = Vec::new();
     for number in 0..SEQUENTIAL_WRITES {
@@ -115,7 +115,7 @@ pub(super) async fn one_sync_serves_many_writers(run: Run) -> Result<()> {
     let traces = Traces::attach(&cloud, &run.folder).await?;
     let mut clients = JoinSet::new();
     for number in 0..CLIENTS {
-        let client = cloud.rdb()?;
+        let client = cloud.rdb().await?;
         clients.spawn(async move {
             for write in 0..WRITES_EACH {
                 client.create(NAMESPACE, &format!("{number}/{write}"), "value").await?;

@@ -23,7 +23,7 @@ const IN_FLIGHT_MAX: usize = 64;
 /// # Errors
 /// When a change fails, or fewer than nine in ten could be committed in time.
 pub(super) async fn commit(ours: &Server, seconds: u64) -> Result<f64> {
-    let cloud = ours.cloud()?;
+    let client = ours.cloud()?.record_sets()?;
     let mut tick = interval(Duration::from_secs(1) / PER_S);
     tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut on_their_way = JoinSet::new();
@@ -32,7 +32,7 @@ pub(super) async fn commit(ours: &Server, seconds: u64) -> Result<f64> {
     while started.elapsed() < Duration::from_secs(seconds) {
         tick.tick().await;
         if on_their_way.len() >= IN_FLIGHT_MAX {
-            on_their_way.join_next().await.context("no change was on its way")??;
+            on_their_way.join_next().await.context("no change was on its way")???;
         }
         number += 1;
         let change = RecordSetChange {
@@ -42,11 +42,13 @@ pub(super) async fn commit(ours: &Server, seconds: u64) -> Result<f64> {
             data: vec![format!("10.200.{}.{}", (number >> 8) & 255, number & 255)],
             ..Default::default()
         };
-        let request =
-            ChangeRecordSetsRequest { zone: zone::NAME.to_owned(), changes: vec![change], ..Default::default() };
-        let client = cloud.record_sets();
-        let request = cloud.request(request);
-        on_their_way.spawn(async move { client.clone().change_record_sets(request).await.map(drop) });
+        let request = ChangeRecordSetsRequest {
+            zone: zone::NAME.to_owned(),
+            changes: vec![change],
+            ..Default::default()
+        };
+        let mut client = client.clone();
+        on_their_way.spawn(async move { client.change_record_sets(request).await.map(drop) });
     }
     while let Some(done) = on_their_way.join_next().await {
         done??;

@@ -1,11 +1,6 @@
 //! The servers of the DNS benchmark, each on one core with one worker, ours first.
 
-use std::{
-    fs,
-    net::UdpSocket,
-    path::Path,
-    time::Duration,
-};
+use std::{fs, net::UdpSocket, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
 
@@ -72,7 +67,8 @@ pub(super) async fn start_all(folder: &Path) -> Result<Vec<Server>> {
         let home = folder.join(name);
         fs::create_dir(&home)?;
         let command = command(name, port, &home, &folder.join("bench.test.zone"))?;
-        let arguments: Vec<&str> = PINNED[1..].iter().copied().chain(command.iter().map(String::as_str)).collect();
+        let arguments: Vec<&str> =
+            PINNED[1..].iter().copied().chain(command.iter().map(String::as_str)).collect();
         let process = Process::start(PINNED[0], &arguments, &home.join("log"))?;
         servers.push(Server { name, port, kind: Kind::Peer(process) });
     }

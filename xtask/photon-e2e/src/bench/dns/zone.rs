@@ -1,10 +1,6 @@
 //! The benchmark's zone of about 100,000 records and its query sets, the same at every run.
 
-use std::{
-    fmt::Write as _,
-    fs,
-    path::Path,
-};
+use std::{fmt::Write as _, fs, path::Path};
 
 use anyhow::Result;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
@@ -75,20 +71,20 @@ fn host_records(zone: &mut String, owners: &mut Owners, number: u32, host: &str)
     let [_, a, b, c] = number.to_be_bytes();
     writeln!(zone, "{host} IN A 10.{a}.{b}.{c}")?;
     owners.address.push(host.to_owned());
-    if number % 3 == 0 {
+    if number.is_multiple_of(3) {
         writeln!(zone, "{host} IN AAAA 2001:db8:1::{number:x}")?;
         owners.address6.push(host.to_owned());
     }
-    if number % 10 == 0 {
+    if number.is_multiple_of(10) {
         let padding = "x".repeat(usize::try_from(number % 60)?);
         writeln!(zone, "{host} IN TXT \"v=bench{number} {padding}\"")?;
         owners.text.push(host.to_owned());
     }
-    if number % 12 == 0 {
+    if number.is_multiple_of(12) {
         writeln!(zone, "alias{number} IN CNAME {host}")?;
         owners.alias.push(format!("alias{number}"));
     }
-    if number % 30 == 0 {
+    if number.is_multiple_of(30) {
         writeln!(zone, "_svc._tcp.{host} IN SRV 0 5 443 {host}")?;
         owners.service.push(format!("_svc._tcp.{host}"));
     }

@@ -31,7 +31,8 @@ pub(super) struct Servers {
 /// When one is not installed, or refuses a zone.
 pub(super) async fn start_all(folder: &Path, zones: &[Zone]) -> Result<Servers> {
     let ports = ports::free(2)?;
-    let ours = Cloud::start(&folder.join("ours"), Layout { backend: Backend::Embedded, ..Layout::default() }).await?;
+    let ours = Cloud::start(&folder.join("ours"), Layout { backend: Backend::Embedded, ..Layout::default() })
+        .await?;
     for zone in zones {
         ours.import_zone(&zone.name, zone.text.clone()).await.with_context(|| zone.text.clone())?;
         fs::write(folder.join(file_name(zone)), &zone.text)?;
@@ -50,7 +51,10 @@ fn file_name(zone: &Zone) -> String {
 
 fn serves_all(port: u16, zones: &[Zone]) -> Option<()> {
     let mut asker = Asker::new(port, Duration::from_millis(200)).ok()?;
-    zones.iter().all(|zone| asker.ask(&Query::new(&zone.name, SOA)).is_ok_and(|answer| answer[7] == 1)).then_some(())
+    zones
+        .iter()
+        .all(|zone| asker.ask(&Query::new(&zone.name, SOA)).is_ok_and(|answer| answer[7] == 1))
+        .then_some(())
 }
 
 fn nsd(folder: &Path, port: u16, zones: &[Zone]) -> Result<Process> {

@@ -42,7 +42,8 @@ impl Zone {
             let kind = kind(random, &owner);
             // `A` and `a` are one name, and nothing may stand below a delegation or a redirection.
             let folded = owner.to_ascii_lowercase();
-            let fits = owners.iter().all(|(other, there)| apart(&folded, kind, &other.to_ascii_lowercase(), *there));
+            let fits =
+                owners.iter().all(|(other, there)| apart(&folded, kind, &other.to_ascii_lowercase(), *there));
             if fits {
                 owners.insert(owner, kind);
             }
@@ -103,13 +104,7 @@ fn apart(owner: &str, kind: Kind, other: &str, there: Kind) -> bool {
     owner != other && !(closed(kind) && below(owner, other)) && !(closed(there) && below(other, owner))
 }
 
-fn records(
-    random: &mut StdRng,
-    text: &mut String,
-    owner: &str,
-    kind: Kind,
-    owners: &BTreeMap<String, Kind>,
-) {
+fn records(random: &mut StdRng, text: &mut String, owner: &str, kind: Kind, owners: &BTreeMap<String, Kind>) {
     let mut target = || {
         let known: Vec<&String> = owners.keys().collect();
         match random.random_range(0..4) {
@@ -125,8 +120,19 @@ fn records(
         Kind::Records => {
             let mx = format!("MX 10 {}", target());
             let srv = format!("SRV 0 5 443 {}", target());
-            some_of(random, &["A 192.0.2.1", "A 192.0.2.2", "AAAA 2001:db8::1", "TXT \"text\" \"two\"", &mx, &srv,
-                "CAA 0 issue \"ca.example\"", "TYPE65280 \\# 2 abcd"])
+            some_of(
+                random,
+                &[
+                    "A 192.0.2.1",
+                    "A 192.0.2.2",
+                    "AAAA 2001:db8::1",
+                    "TXT \"text\" \"two\"",
+                    &mx,
+                    &srv,
+                    "CAA 0 issue \"ca.example\"",
+                    "TYPE65280 \\# 2 abcd",
+                ],
+            )
         }
     };
     for line in lines {
