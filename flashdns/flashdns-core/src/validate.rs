@@ -3,7 +3,7 @@
 //!
 //! [`record_set`] and [`owner`] are for a change, which knows what it touches; [`zone`] is for a whole zone, as
 //! an import brings it. The data plane does not depend on any of this: it answers sanely from every zone that
-//! [`Zone::compile`] takes. What is odd but works is no error; [`notes`] and [`lame_name_servers`] tell it.
+//! [`Zone::compile`](crate::Zone::compile) takes. What is odd but works is no error; [`notes`] and [`lame_name_servers`] tell it.
 
 mod note;
 

@@ -16,6 +16,7 @@ use domain::{
 
 use super::{
     data::{accepted, check, data_text, domain_name, without_place},
+    tokens::check_closed,
     type_name,
 };
 use crate::{
@@ -54,12 +55,6 @@ pub enum FileError {
         reason: String,
         /// What would be accepted, where the reason does not tell.
         hint: &'static str,
-    },
-    /// It wants to read another file.
-    #[error("line {line}: $INCLUDE is refused; accepted are $ORIGIN and $TTL")]
-    Include {
-        /// Where.
-        line: usize,
     },
     /// The record is of another zone.
     #[error("line {line}: {owner} is not in zone {zone}; accepted are names at or below it")]
@@ -114,6 +109,7 @@ pub fn parse_file(text: &str, zone: &Name) -> Result<ZoneFile, FileError> {
     if text.len() > FILE_BYTES_MAX {
         return Err(FileError::TooLarge { found: text.len() });
     }
+    check_closed(text).map_err(|(line, reason)| syntax(line, reason))?;
     let mut reader = Reader::new(text, zone);
     while reader.read()? {}
     Ok(reader.finish())
@@ -158,7 +154,7 @@ impl<'a> Reader<'a> {
     fn read(&mut self) -> Result<bool, FileError> {
         match self.file.next_entry() {
             Ok(Some(Entry::Record(record))) => self.record(&record).map(|()| true),
-            Ok(Some(Entry::Include { .. })) => Err(FileError::Include { line: self.here() }),
+            Ok(Some(Entry::Include { .. })) => Err(syntax(self.here(), "$INCLUDE")),
             Ok(None) => Ok(false),
             Err(error) => Err(syntax(self.here(), without_place(&error.to_string()))),
         }
@@ -272,7 +268,7 @@ fn syntax(line: usize, reason: &str) -> FileError {
 /// What would be accepted, where `domain`'s reason does not tell.
 fn hint(reason: &str) -> &'static str {
     match reason.split(':').next().unwrap_or(reason) {
-        "unknown control" => "; accepted are $ORIGIN and $TTL",
+        "unknown control" | "$INCLUDE" => "; accepted are $ORIGIN and $TTL",
         "expected rtype" => {
             "; accepted are a TTL in seconds, the class IN and a type, each once, the type last"
         }

@@ -1,6 +1,8 @@
-//! Malformed and random packets, many of them. `FLASHDNS_SEED` chooses others.
+//! Malformed and random packets and texts, many of them. `FLASHDNS_SEED` chooses others.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use flashdns_core::{Name, present};
 
 use crate::{
     ask::{query, with_edns},
@@ -9,6 +11,7 @@ use crate::{
 
 const RANDOM: u64 = 250_000;
 const MUTATED: u64 = 900_000;
+const FILES: u64 = 150_000;
 const SEED: u64 = 0x5eed_0d15;
 
 /// A small generator: it is reproducible for ever, and costs nothing beside what it tests.
@@ -131,5 +134,64 @@ fn damaged_queries_get_no_reply_or_a_sane_one() {
             mutate(dice, packet);
         }
         survives(room, packet);
+    });
+}
+
+#[test]
+fn random_zone_files_are_read_or_refused() {
+    const WORDS: [&str; 36] = [
+        " ",
+        "\n",
+        "\t",
+        "\r",
+        "(",
+        ")",
+        "\"",
+        "\\",
+        ";",
+        "@",
+        "a",
+        ".",
+        "a.b",
+        "*",
+        "1",
+        "300",
+        "IN",
+        "CH",
+        "A",
+        "TXT",
+        "CNAME",
+        "MX",
+        "SOA",
+        "CAA",
+        "HTTPS",
+        "NSEC",
+        "DNSKEY",
+        "\\#",
+        "0102",
+        "192.0.2.1",
+        "$ORIGIN",
+        "$TTL",
+        "$INCLUDE",
+        "\u{e9}",
+        "\\300",
+        "key=\"v",
+    ];
+    let apex: Name = "example".parse().unwrap();
+    on_all_cores(FILES, |dice, _, packet| {
+        packet.clear();
+        for _ in 0..dice.below(24) {
+            packet.extend_from_slice(WORDS[dice.below(WORDS.len())].as_bytes());
+            if dice.below(2) == 0 {
+                packet.push(b' ');
+            }
+        }
+        let text = std::str::from_utf8(packet).unwrap();
+        let read = std::panic::catch_unwind(|| present::parse_file(text, &apex).map(|file| file.records));
+        assert!(read.is_ok(), "{text:?}");
+        for rtype in [1, 5, 6, 15, 16, 48, 65, 257] {
+            let read = std::panic::catch_unwind(|| present::parse_data(rtype, text, &apex));
+            assert!(read.is_ok(), "{rtype} {text:?}");
+        }
     });
 }
