@@ -106,9 +106,9 @@ pub struct LogConfig {
 impl Default for LogConfig {
     fn default() -> Self {
         Self {
-            segment_bytes: 32 << 20,
+            segment_bytes: 16 << 20,
             retained_bytes: 256 << 20,
-            prefill_bytes: 64 << 20,
+            prefill_bytes: 32 << 20,
             cache_bytes_max: 64 << 20,
         }
     }

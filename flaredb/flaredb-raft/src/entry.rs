@@ -18,7 +18,7 @@ use crate::{
 
 /// Bytes of an entry before its body.
 pub(crate) const HEADER_BYTES: usize = 25;
-/// Largest accepted command. A batch of the largest writes fits; a log file does not overflow.
+/// Largest accepted command: a batch of the largest writes fits, and a message to a peer holds any two.
 pub(crate) const COMMAND_BYTES_MAX: usize = 16 << 20;
 
 const KIND_OFFSET: usize = 24;

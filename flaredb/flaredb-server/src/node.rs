@@ -2,23 +2,27 @@
 //!
 //! Opening is strictly ordered: the data folder must be this node's before anything in it is read, and the engine
 //! and the log must be open before a peer can reach them. The first start of a cluster is no special mode: a region
-//! without a membership gets the configured one, the same on each node, and Raft settles the rest.
+//! without a membership gets the configured one, the same whoever gives it, and Raft settles the rest.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use flaredb_engine::{Durability, Engine, Options, RegionId};
 use flaredb_raft::{Connector, FatalHook, Group, InitializeError, NodeConfig};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
-    config::{Config, StorageConfig},
+    config::{ClusterConfig, Config, StorageConfig},
     hub::Hub,
     identity::{ClaimError, Identity},
     metrics::Metrics,
     region::{Admission, FIRST_REGION, Region, Regions},
     state_machine::Replica,
 };
+
+/// How long each first member leaves it to those before it to begin a new cluster.
+const PATIENCE_PER_RANK: Duration = Duration::from_millis(300);
 
 /// One node.
 #[derive(Debug)]
@@ -78,7 +82,9 @@ impl Node {
         let raft = flaredb_raft::Node::open(raft_config).await?;
         let metrics = Metrics::default();
         let region = open_region(&engine, &raft, &config.storage, metrics.clone()).await?;
-        form_cluster(&region.group, config).await?;
+        if is_first_member(config) {
+            form_cluster(&region.group, &config.cluster).await?;
+        }
         Ok(Self {
             identity,
             endpoint: config.node.endpoint.clone(),
@@ -131,15 +137,29 @@ async fn open_region(
     Ok(Region { id: FIRST_REGION, state, group, hub, admission, metrics })
 }
 
+/// Whether this node is the one that begins the cluster. Were it all of them, each would depose the one before.
+fn is_first_member(config: &Config) -> bool {
+    config.cluster.initial_members.iter().map(|member| member.id).min() == Some(config.node.id)
+}
+
 /// Gives a region without a membership the configured one.
-async fn form_cluster(group: &Group, config: &Config) -> Result<(), OpenError> {
-    let members = &config.cluster.initial_members;
-    if members.is_empty() {
-        return Ok(());
-    }
-    let members = members.iter().map(|member| (member.id, member.endpoint.clone()));
+async fn form_cluster(group: &Group, config: &ClusterConfig) -> Result<(), InitializeError> {
+    let members = config.initial_members.iter().map(|member| (member.id, member.endpoint.clone()));
     match group.initialize(members).await {
         Ok(()) | Err(InitializeError::AlreadyInitialized) => Ok(()),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Begins the cluster after all, where those that should have done so are late; one member after the other.
+pub(crate) async fn form_cluster_later(region: Arc<Region>, node: u64, config: ClusterConfig) {
+    let rank = config.initial_members.iter().filter(|member| member.id < node).count();
+    let Some(patience) = u32::try_from(rank).ok().filter(|rank| *rank > 0) else { return };
+    sleep(PATIENCE_PER_RANK * patience).await;
+    if region.group.is_initialized() {
+        return;
+    }
+    if let Err(error) = form_cluster(&region.group, &config).await {
+        tracing::error!(%error, "the cluster could not be formed from cluster.initial_members");
     }
 }

@@ -20,7 +20,13 @@ use tonic::{
     transport::{Certificate, ClientTlsConfig, Endpoint, Identity},
 };
 
-use crate::{config::Config, contact, leader, metrics::NamespaceSizes, node::Node, service::Api};
+use crate::{
+    config::Config,
+    contact, leader,
+    metrics::NamespaceSizes,
+    node::{Node, form_cluster_later},
+    service::Api,
+};
 
 /// Streams have no deadline of their own: a watch lasts, a snapshot takes as long as it is large, and peers talk on.
 /// A new member may take as long as its snapshot; that RPC has a bound of its own.
@@ -104,6 +110,8 @@ fn run_beside(node: &Arc<Node>, config: &Config, context: &Context) {
         let stop = context.tasks.shutdown();
         let contact = contact::keep(Arc::clone(region), context.health.condition("raft"));
         context.tasks.spawn_critical("raft contact", until(stop.clone(), contact));
+        let form = form_cluster_later(Arc::clone(region), config.node.id, config.cluster.clone());
+        context.tasks.spawn("forming", until(stop.clone(), form));
         let forget = leader::forget(Arc::clone(region), config.storage.clone());
         context.tasks.spawn_critical("history", until(stop, forget));
     }

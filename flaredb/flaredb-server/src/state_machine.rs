@@ -86,3 +86,55 @@ fn from_host(applied: Applied) -> flaredb_engine::Applied {
 fn fault(error: impl Error + Send + Sync + 'static) -> io::Error {
     io::Error::other(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use flaredb_engine::{Engine, Options, RegionId};
+    use flaredb_proto::v1::{
+        CasPut, CreateNamespaceRequest, FlareRequest, NamespaceMode, flare_request::Command,
+    };
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn open(folder: &TempDir) -> Replica {
+        let engine = Engine::open(folder.path(), Options::default()).unwrap();
+        Replica(engine.region(RegionId(1)).unwrap())
+    }
+
+    fn apply(replica: &Replica, index: u64, command: Command) {
+        let command = FlareRequest { command: Some(command) }.encode_to_vec().into();
+        let applied = Applied { index, host: Bytes::from_static(b"host") };
+        assert_eq!(replica.apply(vec![CommandEntry { index, command }], applied).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn snapshot_that_travels_through_the_host_is_the_same_state() {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let [source, target] = [open(&folders[0]), open(&folders[1])];
+        let mode = NamespaceMode::Strong.into();
+        let create =
+            CreateNamespaceRequest { name: "n".to_owned(), mode, ..CreateNamespaceRequest::default() };
+        apply(&source, 1, Command::CreateNamespace(create));
+        for index in 2..50 {
+            let (key, value) = (index.to_string().into(), vec![7; 5_000].into());
+            apply(
+                &source,
+                index,
+                Command::CasPut(CasPut { namespace_id: 1, key, value, ..CasPut::default() }),
+            );
+        }
+        let view = StateMachine::snapshot(&source).unwrap();
+        let mut writer = StateMachine::install(&target).unwrap();
+        let mut cursor = Some(Vec::new());
+        while let Some(at) = cursor {
+            let chunk = view.read(&at, 10_000).unwrap();
+            writer.write(chunk.data).unwrap();
+            cursor = chunk.next;
+        }
+        writer.finish(view.applied()).unwrap();
+        assert_eq!(target.applied().unwrap(), source.applied().unwrap());
+        assert_eq!(target.flushed_index(), 49);
+        assert_eq!(target.0.state_hash().unwrap(), source.0.state_hash().unwrap());
+    }
+}

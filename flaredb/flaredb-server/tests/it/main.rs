@@ -5,6 +5,7 @@
 mod cloud;
 mod cluster;
 mod credentials;
+mod forgetting;
 mod kills;
 mod namespaces;
 mod records;
