@@ -18,6 +18,7 @@
 //! # What it refuses to do
 //! It retries no write of unknown outcome by itself, and it has no store that forgets at the end of the process.
 
+mod cache;
 mod check;
 mod commit;
 mod config;
@@ -25,6 +26,7 @@ pub mod conformance;
 mod embedded;
 mod entity;
 mod error;
+mod flaredb;
 mod namespace;
 mod open;
 mod record;
@@ -32,11 +34,13 @@ mod store;
 mod token;
 mod wire;
 
+pub use cache::{Cache, CacheLimits, Snapshot, Staleness};
 pub use commit::{Commit, Compare, IdempotencyId, Write};
 pub use config::{Backend, ConfigIssue, MetadataConfig};
 pub use embedded::EmbeddedStore;
 pub use entity::{Entity, UpgradeError, decode, encode};
 pub use error::{Cause, Conflict, Found, OpenError, StoreError};
+pub use flaredb::FlareDbStore;
 pub use namespace::Namespace;
 pub use open::{Credentials, open};
 pub use record::{Event, Page, Record, Revision, Version};

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{MetadataConfig, MetadataStore, Namespace, OpenError, config::Backend, embedded::EmbeddedStore};
+use crate::{
+    MetadataConfig, MetadataStore, Namespace, OpenError, config::Backend, embedded::EmbeddedStore,
+    flaredb::FlareDbStore,
+};
 
 /// How the process shows a cluster who it is. Everything is PEM as it stands in the files.
 #[derive(Clone, Default)]
@@ -40,9 +43,8 @@ pub async fn open(
             Ok(Arc::new(EmbeddedStore::open(&folder, namespace, timeout).await?))
         }
         Backend::Flaredb => {
-            let problem = "the flaredb backend is not built yet".to_owned();
-            drop(credentials);
-            Err(OpenError::Namespace { name: namespace.name.to_owned(), problem })
+            let (endpoints, create) = (config.endpoints.clone(), config.create_namespace);
+            Ok(Arc::new(FlareDbStore::open(endpoints, timeout, credentials, namespace, create).await?))
         }
     }
 }

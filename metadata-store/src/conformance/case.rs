@@ -14,7 +14,7 @@ use crate::{Commit, IdempotencyId, Record, Revision, Watch, Write};
 /// How long errors that pass by themselves are waited out.
 const PATIENCE: Duration = Duration::from_secs(45);
 /// Between attempts.
-const PAUSE: Duration = Duration::from_millis(25);
+pub(super) const PAUSE: Duration = Duration::from_millis(25);
 /// How long an event may take to come.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::future::try_join;
 use rand::{RngExt as _, rngs::StdRng};
 
-use super::case::{Case, Kept, Violation, delete, json, keep, next, put, revision, watch};
+use super::case::{Case, Kept, PAUSE, Violation, delete, json, keep, next, put, revision, watch};
 use crate::{Event, Revision, StoreError, Version, Write};
 
 /// Revisions of one run.
@@ -136,8 +136,11 @@ async fn follow(case: &Case<'_>, from: Version, count: usize) -> Result<Vec<Revi
     let (mut seen, mut from): (Vec<Revision>, Version) = (Vec::new(), from);
     while seen.len() < count {
         let store = case.connect().await?;
-        let mut events = match watch(store.as_ref(), &case.folder, from).await {
-            Err(error) if error.is_passing() => continue,
+        let mut events = match store.watch(&case.folder, from).await {
+            Err(error) if error.is_passing() => {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
             other => other?,
         };
         for _ in 0..17 {
