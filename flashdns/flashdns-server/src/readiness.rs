@@ -1,8 +1,8 @@
 //! Says on `/readyz` how the served zones stand to the metadata store.
 //!
-//! Ready means: what is answered is known to be, or to have been until a moment ago, what the store says. Without
-//! the store for longer than that the process is not ready, and goes on answering all the same: old answers are
-//! better than none, but who chooses between nodes should know.
+//! Ready means: what is answered is known to be, or to have been until a moment ago, what the store says, and changes
+//! can be made. A process that has not reached the store yet, or not for too long, is not ready, and answers queries
+//! all the same: old answers are better than none, but who chooses between nodes should know.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ fn judge(freshness: &Freshness, stale_max: Duration) -> Verdict {
     let age =
         format!("zones are as of {} s ago, the metadata store is not followed{because}", stale.as_secs());
     match &freshness.error {
-        _ if stale > stale_max => Verdict::TooOld(age),
+        _ if stale > stale_max || !freshness.reached => Verdict::TooOld(age),
         Some(_) => Verdict::Old(age),
         None => Verdict::Fresh,
     }
@@ -62,7 +62,8 @@ mod tests {
     const MAX: Duration = Duration::from_secs(30);
 
     fn judged(stale_s: Option<u64>, error: Option<&str>) -> Verdict {
-        judge(&Freshness { stale: stale_s.map(Duration::from_secs), error: error.map(str::to_owned) }, MAX)
+        let (stale, error) = (stale_s.map(Duration::from_secs), error.map(str::to_owned));
+        judge(&Freshness { stale, reached: true, error }, MAX)
     }
 
     #[test]
@@ -71,6 +72,12 @@ mod tests {
         assert!(matches!(judged(Some(3), Some("no route")), Verdict::Old(_)));
         assert!(matches!(judged(Some(31), None), Verdict::TooOld(_)));
         assert!(matches!(judged(None, None), Verdict::TooOld(_)));
+    }
+
+    #[test]
+    fn process_that_has_not_reached_the_store_is_not_ready_however_young_its_checkpoint_is() {
+        let freshness = Freshness { stale: Some(Duration::ZERO), reached: false, error: None };
+        assert!(matches!(judge(&freshness, MAX), Verdict::TooOld(_)));
     }
 
     #[test]

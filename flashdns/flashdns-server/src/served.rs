@@ -50,6 +50,8 @@ struct Contact {
     /// When the served zones were last known to be those of the store; for zones from a checkpoint, when it was
     /// written. `None`: nothing is served.
     fresh: Option<Instant>,
+    /// Whether this process has heard of the store at all.
+    reached: bool,
     /// Why the store cannot be followed.
     error: Option<String>,
 }
@@ -59,13 +61,15 @@ struct Contact {
 pub(crate) struct Freshness {
     /// Time since they were known to be the store's; `None`: never.
     pub(crate) stale: Option<Duration>,
+    /// Whether this process has heard of the store; before that, it serves a checkpoint at best.
+    pub(crate) reached: bool,
     /// Why they are not renewed.
     pub(crate) error: Option<String>,
 }
 
 impl Served {
     pub(crate) fn new() -> Served {
-        let contact = Contact { fresh: None, error: None };
+        let contact = Contact { fresh: None, reached: false, error: None };
         Served(Arc::new(Inner {
             applied: watch::Sender::new(Version(0)),
             zones: Mutex::default(),
@@ -137,7 +141,7 @@ impl Served {
 
     /// Notes that the store was heard of.
     fn note_contact(&self) {
-        *lock(&self.0.contact) = Contact { fresh: Some(Instant::now()), error: None };
+        *lock(&self.0.contact) = Contact { fresh: Some(Instant::now()), reached: true, error: None };
     }
 
     /// Notes that zones of this age are served from a checkpoint.
@@ -155,7 +159,8 @@ impl Served {
     /// How fresh the served zones are.
     pub(crate) fn freshness(&self) -> Freshness {
         let contact = lock(&self.0.contact);
-        Freshness { stale: contact.fresh.map(|fresh| fresh.elapsed()), error: contact.error.clone() }
+        let Contact { fresh, reached, error } = &*contact;
+        Freshness { stale: fresh.map(|fresh| fresh.elapsed()), reached: *reached, error: error.clone() }
     }
 
     /// Zones that are served.

@@ -111,15 +111,21 @@ async fn join(
     stop: Arc<AtomicBool>,
     shutdown: CancellationToken,
 ) -> Result<(), BoxError> {
-    let ended = tokio::task::spawn_blocking(move || workers.join());
-    let stopping = async {
-        shutdown.cancelled().await;
-        stop.store(true, Ordering::Relaxed);
-        std::future::pending::<()>().await;
-    };
+    let stop = StopOnDrop(stop);
+    let mut ended = tokio::task::spawn_blocking(move || workers.join());
     tokio::select! {
-        ended = ended => Ok(ended??),
-        () = stopping => Ok(()),
+        ended = &mut ended => return Ok(ended??),
+        () = shutdown.cancelled() => drop(stop),
+    }
+    Ok(ended.await??)
+}
+
+/// Threads know nothing of a task that is dropped, and would outlive the process's runtime.
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -1,12 +1,15 @@
 //! Who may do what.
 
-use std::io::{Read as _, Write as _};
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+};
 
 use flashdns_proto::{FILE_DESCRIPTOR_SET, v1};
 use photon_runtime::rpc_paths;
 use tonic::{Code, Request, client::Grpc, codegen::http::uri::PathAndQuery};
 
-use crate::node::Node;
+use crate::node::{Node, wait_for};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_rpc_answers_unauthenticated_without_credentials() {
@@ -51,14 +54,19 @@ async fn metrics_tell_what_is_served_and_asked() {
     let node = Node::new().await;
     node.create_zone("example.org").await;
     node.dig("example.org", "SOA");
-    let mut stream = std::net::TcpStream::connect(node.admin_address()).unwrap();
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
     for line in
         ["flashdns_zones 1", "flashdns_dns_queries_total{transport=\"udp\"} 1", "flashdns_stale_seconds "]
     {
-        assert!(text.contains(line), "{line} is not in\n{text}");
+        // A worker counts what it has answered.
+        wait_for(line, || scrape(node.admin_address()).contains(line)).await;
     }
     node.stop().await;
+}
+
+fn scrape(admin: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(admin).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
 }
