@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 
 use metadata_store::Version;
 use photon_runtime::{Action, Principal, Resource, authorize, principal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tonic::{Request, Status};
 
 pub(crate) use self::{record_sets::RecordSetsApi, zones::ZonesApi};
@@ -28,6 +28,12 @@ use crate::{
 /// How long a change waits to be served before it answers all the same; the zone's condition then tells why.
 const SERVED_WITHIN: Duration = Duration::from_secs(1);
 
+/// The same for an import, which is compiled whole before it is served.
+const IMPORT_SERVED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Zone files that are read and written at a time; each may take ten times its size in memory.
+const IMPORTS_MAX: usize = 2;
+
 /// Bytes of a comment.
 const COMMENT_BYTES_MAX: usize = 1024;
 
@@ -38,11 +44,25 @@ pub(crate) struct Api {
     pub(crate) served: Served,
     /// Wakes the sweeper after something was left behind.
     pub(crate) sweep: Arc<Notify>,
+    imports: Arc<Semaphore>,
 }
 
 impl Api {
+    pub(crate) fn new(editor: Editor, served: Served) -> Api {
+        Api { editor, served, sweep: Arc::default(), imports: Arc::new(Semaphore::new(IMPORTS_MAX)) }
+    }
+
+    /// Waits until this import may begin; the call's deadline bounds it.
+    async fn import_turn(&self) -> Result<SemaphorePermit<'_>, Status> {
+        self.imports.acquire().await.map_err(|_closed| Status::unavailable("no imports are taken any more"))
+    }
+
     async fn wait_served(&self, version: Version) {
-        if !self.served.wait_for(version, SERVED_WITHIN).await {
+        self.wait_served_within(version, SERVED_WITHIN).await;
+    }
+
+    async fn wait_served_within(&self, version: Version, limit: Duration) {
+        if !self.served.wait_for(version, limit).await {
             tracing::warn!(version = version.0, "change is committed but not served yet");
         }
     }

@@ -112,6 +112,9 @@ impl Feed {
     /// Follows until `shutdown`, then saves.
     pub(crate) async fn run(mut self, shutdown: CancellationToken) {
         let mut pause_ms = PAUSE_MS.0;
+        if shutdown.run_until_cancelled(self.store.opened()).await.is_none() {
+            return;
+        }
         while let Some(lost) = shutdown.run_until_cancelled(self.follow(&mut pause_ms)).await {
             if matches!(lost, Lost::Store(StoreError::TooOld { .. })) {
                 self.state = None;

@@ -60,9 +60,10 @@ pub async fn import(
     file: &ZoneFile,
     author: &Author,
 ) -> Result<Stored, EditError> {
-    let _turn = editor.queue(name).await;
     let generation = announce(editor, author).await?;
     write_rows(editor, generation.root, file).await?;
+    // Only the last step has to take its turn: nobody sees the rows before.
+    let _turn = editor.queue(name).await;
     for _ in 0..ATTEMPTS_MAX {
         let before = editor.find(name).await?;
         let (zone, commit) = flip(editor, name, file, author, &generation, before).await?;
@@ -247,3 +248,6 @@ async fn still_ours(editor: &Editor, name: &ZoneName, generation: &Generation) -
     }
     Err(EditError::ImportExpired { zone: name.text.clone() })
 }
+
+#[cfg(test)]
+mod tests;

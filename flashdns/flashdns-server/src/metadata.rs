@@ -8,16 +8,14 @@
 pub mod keys;
 pub mod records;
 
-use std::{
-    fmt,
-    sync::{Arc, OnceLock},
-};
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use metadata_store::{
     Commit, Entity, MetadataStore, Namespace, Page, Record, StoreError, Token, Version, Watch,
 };
+use tokio::sync::SetOnce;
 
 /// The namespace, by the table that all services share: Strong, named after the service.
 pub const NAMESPACE: Namespace = Namespace { name: "flashdns", prefix: PREFIX };
@@ -27,7 +25,7 @@ pub const PREFIX: &str = keys::PREFIX;
 
 /// FlashDNS's metadata store, whatever the backend. Clones are of the same store.
 #[derive(Clone, Default)]
-pub struct FlareDbMetadataStore(Arc<OnceLock<Arc<dyn MetadataStore>>>);
+pub struct FlareDbMetadataStore(Arc<SetOnce<Arc<dyn MetadataStore>>>);
 
 /// The store was asked before it was opened.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +45,11 @@ impl FlareDbMetadataStore {
         if self.0.set(backend).is_err() {
             tracing::error!("a metadata store was opened twice; the first one is used");
         }
+    }
+
+    /// Waits until a backend is there.
+    pub(crate) async fn opened(&self) {
+        self.0.wait().await;
     }
 
     fn backend(&self) -> Result<&dyn MetadataStore, StoreError> {

@@ -441,3 +441,6 @@ pub fn check_owner(sets: &[&RecordSetRecord]) -> Result<(), Refused> {
 fn not_alone(set: &RecordSetRecord, other: &str) -> Refused {
     Refused::NotAlone { name: set.name.clone(), alone: set.rtype.clone(), other: other.to_owned() }
 }
+
+#[cfg(test)]
+mod tests;

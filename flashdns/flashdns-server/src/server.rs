@@ -68,7 +68,7 @@ impl Service for FlashDns {
         serve_dns(listeners, &answerer, &config.dns, &context)?;
         context.metrics.register_unprefixed(|registry| registry.register_collector(Box::new(served.clone())));
         follow(feed, &served, &config.dns, &context);
-        let api = Api { editor: Editor::new(store.clone()), served: served.clone(), sweep: Arc::default() };
+        let api = Api::new(Editor::new(store.clone()), served.clone());
         attach(config.metadata, store, &api, &context);
         Ok(Started::new(grpc(api, config.server.message_size_max())))
     }

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use metadata_store::{MetadataStore as _, Record, StoreError, Version, Write};
+use photon_runtime::errors::chain;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -41,7 +42,7 @@ pub(crate) async fn run(
 ) {
     loop {
         if let Some(Err(error)) = shutdown.run_until_cancelled(pass(&store, clock::unix_ms())).await {
-            tracing::debug!(%error, "sweep stopped early; the next goes on");
+            tracing::warn!(error = %chain(&error), "sweep stopped early; the next goes on");
         }
         let woken = async {
             let _elapsed = tokio::time::timeout(PERIOD, wake.notified()).await;
@@ -73,7 +74,14 @@ pub async fn pass(store: &FlareDbMetadataStore, now_ms: i64) -> Result<(), Store
 }
 
 async fn collect(store: &FlareDbMetadataStore, note: &Record, now_ms: i64) -> Result<(), StoreError> {
-    let trash: TrashRecord = decode(note)?;
+    let trash: TrashRecord = match decode(note) {
+        Ok(trash) => trash,
+        // The others are collected all the same.
+        Err(error) => {
+            tracing::warn!(error = %chain(&error), "note of the sweeper is passed over");
+            return Ok(());
+        }
+    };
     if trash.not_before_unix_ms > now_ms && !trash.doomed {
         return Ok(());
     }

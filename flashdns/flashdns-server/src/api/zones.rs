@@ -5,7 +5,7 @@ use futures::{StreamExt as _, stream::BoxStream};
 use metadata_store::{MetadataStore as _, Version};
 use tonic::{Request, Response, Status};
 
-use super::{Api, changes, page_size, reader, status, wire, writer, zone_name};
+use super::{Api, IMPORT_SERVED_WITHIN, changes, page_size, reader, status, wire, writer, zone_name};
 use crate::{
     clock,
     editor::{NewZone, Stored, ZoneName},
@@ -108,10 +108,11 @@ impl Zones for ZonesApi {
         let author = writer(&request, &request.get_ref().comment)?;
         let v1::ImportZoneRequest { name, zone_file, .. } = request.into_inner();
         let name = zone_name(&name)?;
+        let _turn = self.0.import_turn().await?;
         let file = parse(name.clone(), zone_file).await?;
         let stored = import::import(&self.0.editor, &name, &file, &author).await?;
         self.0.sweep.notify_one();
-        self.0.wait_served(stored.version).await;
+        self.0.wait_served_within(stored.version, IMPORT_SERVED_WITHIN).await;
         let zone = Some(self.show(&name, stored));
         Ok(Response::new(v1::ImportZoneResponse { zone, records: file.records }))
     }

@@ -122,7 +122,8 @@ impl ZoneState {
         let Some(merging) = self.merging.take_if(|merging| Arc::ptr_eq(&merging.from, from)) else {
             return false;
         };
-        self.zone = Some(apply(Arc::new(merged), &merging.since, &mut self.refused));
+        // What is refused was noted when it came, and some of it was put right since.
+        self.zone = Some(apply(Arc::new(merged), &merging.since, &mut BTreeMap::new()));
         true
     }
 
