@@ -4,6 +4,7 @@
 //! are ours over theirs.
 
 mod dns;
+mod echo;
 mod etcd;
 mod flaredb;
 mod load;
@@ -16,7 +17,10 @@ use clap::{Args, Subcommand};
 use nix::sched::{CloneFlags, unshare};
 use serde::Serialize;
 
-pub(crate) use self::udp::{Blast, blast, echo};
+pub(crate) use self::{
+    echo::echo,
+    udp::{Blast, blast},
+};
 use crate::process::where_it_is_from;
 
 /// What to measure.

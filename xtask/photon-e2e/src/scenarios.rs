@@ -122,6 +122,10 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode> {
     if failed > 0 || options.keep {
         println!("data and logs are kept in {}", root.keep().display());
     }
+    if passed + failed == 0 {
+        println!("no scenario has {:?} in its name; they are:", options.filter);
+        all().for_each(|scenario| println!("     {}", scenario.name));
+    }
     println!("{passed} passed, {failed} failed");
     Ok(if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
