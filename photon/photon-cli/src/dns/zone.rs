@@ -123,6 +123,9 @@ impl SoaArgs {
     }
 }
 
+/// The condition that says whether the data plane answers with the zone.
+const SERVED: &str = "Served";
+
 #[derive(Serialize)]
 struct ZoneRow {
     name: String,
@@ -130,15 +133,16 @@ struct ZoneRow {
     record_sets: u64,
     version: u64,
     served: bool,
-    why_not: String,
+    /// What is wrong with it, served or not.
+    problems: Vec<String>,
 }
 
 impl From<v1::Zone> for ZoneRow {
     fn from(zone: v1::Zone) -> Self {
-        let failed: Vec<_> = zone.conditions.iter().filter(|condition| !condition.ok).collect();
+        let failed = || zone.conditions.iter().filter(|condition| !condition.ok);
         Self {
-            served: failed.is_empty(),
-            why_not: failed.iter().map(|condition| condition.message.as_str()).collect::<Vec<_>>().join("; "),
+            served: !failed().any(|condition| condition.r#type == SERVED),
+            problems: failed().map(|condition| condition.message.clone()).collect(),
             name: zone.name,
             serial: zone.serial,
             record_sets: zone.record_sets,
@@ -149,7 +153,7 @@ impl From<v1::Zone> for ZoneRow {
 
 impl Row for ZoneRow {
     const COLUMNS: &'static [&'static str] =
-        &["ZONE", "SERIAL", "RECORD SETS", "VERSION", "SERVED", "WHY NOT"];
+        &["ZONE", "SERIAL", "RECORD SETS", "VERSION", "SERVED", "PROBLEMS"];
 
     fn cells(&self) -> Vec<String> {
         vec![
@@ -158,7 +162,7 @@ impl Row for ZoneRow {
             self.record_sets.to_string(),
             self.version.to_string(),
             if self.served { "yes" } else { "no" }.to_owned(),
-            self.why_not.clone(),
+            self.problems.join("; "),
         ]
     }
 }
