@@ -118,10 +118,13 @@ pub(crate) fn run(verb: Verb, named: Option<&str>, output: Output) -> Result<()>
             contexts.current = Some(name);
             write(&path, &contexts)
         }
-        Verb::List => output.rows(&contexts.listed().collect::<Vec<_>>()),
+        Verb::List => Ok(output.rows(&contexts.listed().collect::<Vec<_>>())?),
         Verb::Show => {
             let shown = contexts.name(named)?;
-            contexts.listed().filter(|listed| listed.name == shown).try_for_each(|listed| output.row(&listed))
+            Ok(contexts
+                .listed()
+                .filter(|listed| listed.name == shown)
+                .try_for_each(|listed| output.row(&listed))?)
         }
     }
 }
@@ -207,7 +210,7 @@ fn write(path: &Path, contexts: &Contexts) -> Result<()> {
     fs::write(&partial, toml::to_string_pretty(contexts)?)
         .and_then(|()| fs::rename(&partial, path))
         .with_context(|| format!("{} cannot be written", path.display()))?;
-    line(&format!("wrote {}", path.display()))
+    Ok(line(&format!("wrote {}", path.display()))?)
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@ mod zone;
 use anyhow::Result;
 use clap::Subcommand;
 
-use crate::{connect::FlashDns, output::Output};
+use photon_runtime::output::Output;
+
+use crate::connect::FlashDns;
 
 /// Verbs on zones and records.
 #[derive(Debug, Subcommand)]

@@ -11,13 +11,13 @@ mod connect;
 mod context;
 mod dns;
 mod failure;
-mod output;
 mod pki;
 mod status;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use photon_runtime::output;
 
 fn main() -> ExitCode {
     let cli = match cli::Cli::try_parse() {

@@ -196,12 +196,12 @@ fn read_authority(dir: &Path, file: &str) -> Result<String> {
 fn write_private(path: &Path, text: &str) -> Result<()> {
     pki::write_private(path, text.as_bytes())
         .with_context(|| format!("{} cannot be written", path.display()))?;
-    line(&format!("wrote {}", path.display()))
+    Ok(line(&format!("wrote {}", path.display()))?)
 }
 
 fn write_public(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("{} cannot be written", path.display()))?;
-    line(&format!("wrote {}", path.display()))
+    Ok(line(&format!("wrote {}", path.display()))?)
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ pub mod grpc;
 pub mod health;
 pub mod identity;
 pub mod metrics;
+pub mod output;
 pub mod pki;
 mod principal;
 mod process;

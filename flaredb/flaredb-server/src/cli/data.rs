@@ -102,9 +102,9 @@ impl Get {
         let missing = || Failure::NoRecord { namespace: self.namespace.clone(), key: self.key.clone() };
         let (value, version) = found.ok_or_else(missing)?;
         if self.raw {
-            return output::bytes(&value);
+            return Ok(output::bytes(&value)?);
         }
-        options.output.row(&Shown { key: self.key, version, value: Some(output::text(&value)) })
+        Ok(options.output.row(&Shown { key: self.key, version, value: Some(output::text(&value)) })?)
     }
 }
 
@@ -131,10 +131,10 @@ impl Put {
         if mode(&client, &self.namespace).await? == NamespaceMode::Eventual {
             refuse_version(self.if_version)?;
             let written = client.raw_put(&self.namespace, key, value).await?;
-            return options.output.row(&Shown { key: self.key, version: written.ts, value: None });
+            return Ok(options.output.row(&Shown { key: self.key, version: written.ts, value: None })?);
         }
         let version = self.put_strong(&client, key, value).await?;
-        options.output.row(&Shown { key: self.key, version, value: None })
+        Ok(options.output.row(&Shown { key: self.key, version, value: None })?)
     }
 
     async fn put_strong(&self, client: &RdbClient, key: Bytes, value: Bytes) -> anyhow::Result<u64> {
@@ -220,7 +220,7 @@ impl Scan {
         if shown.len() == self.limit {
             output::remark(&format!("these are the first {}; more with --limit", self.limit));
         }
-        options.output.rows(&shown)
+        Ok(options.output.rows(&shown)?)
     }
 
     async fn strong(&self, client: &RdbClient, prefix: Bytes) -> anyhow::Result<Vec<Shown>> {

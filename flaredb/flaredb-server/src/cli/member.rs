@@ -174,7 +174,7 @@ pub(crate) async fn status(options: &Options) -> anyhow::Result<()> {
             output::remark(&format!("{}: {error}", row.endpoint));
         }
     }
-    options.output.rows(&rows)
+    Ok(options.output.rows(&rows)?)
 }
 
 type Answers = BTreeMap<String, anyhow::Result<StatusResponse>>;
@@ -218,5 +218,5 @@ pub(crate) async fn run(verb: Verb, options: &Options) -> anyhow::Result<()> {
         }
     };
     let shown: Vec<ShownMember> = members.into_iter().map(Into::into).collect();
-    options.output.rows(&shown)
+    Ok(options.output.rows(&shown)?)
 }

@@ -128,13 +128,13 @@ pub(crate) async fn run(verb: Verb, options: &Options) -> anyhow::Result<()> {
             let mode = NamespaceMode::from(mode).into();
             let key_prefix = output::parse_bytes(&key_prefix)?;
             let request = CreateNamespaceRequest { name, mode, key_prefix, keys_max, bytes_max };
-            options.output.row(&Shown::from(namespaces.create(request).await?))
+            Ok(options.output.row(&Shown::from(namespaces.create(request).await?))?)
         }
         Verb::List => {
             let shown: Vec<Shown> = namespaces.list().await?.into_iter().map(Into::into).collect();
-            options.output.rows(&shown)
+            Ok(options.output.rows(&shown)?)
         }
-        Verb::Describe { name } => options.output.row(&Shown::from(namespaces.describe(&name).await?)),
+        Verb::Describe { name } => Ok(options.output.row(&Shown::from(namespaces.describe(&name).await?))?),
         Verb::Delete { name, yes } => {
             if !yes {
                 let words = format!("this deletes every record of {name:?}; say --yes if that is meant");

@@ -80,7 +80,7 @@ impl Row for Restored {
 pub(crate) async fn run(verb: Verb, options: &Options) -> anyhow::Result<()> {
     match verb {
         Verb::Save { file } => save(&file, options).await,
-        Verb::Verify { file } => options.output.row(&Saved::new(&file, verify(&file)?)),
+        Verb::Verify { file } => Ok(options.output.row(&Saved::new(&file, verify(&file)?))?),
         Verb::Restore { file } => restore(&file, options).await,
     }
 }
@@ -94,7 +94,7 @@ async fn save(file: &Path, options: &Options) -> anyhow::Result<()> {
     }
     let totals = written.with_context(|| format!("no snapshot was saved into {}", file.display()))?;
     fs::rename(&unfinished, file).with_context(|| format!("cannot replace {}", file.display()))?;
-    options.output.row(&Saved::new(file, totals))
+    Ok(options.output.row(&Saved::new(file, totals))?)
 }
 
 fn unfinished(file: &Path) -> PathBuf {
@@ -135,7 +135,7 @@ async fn restore(file: &Path, options: &Options) -> anyhow::Result<()> {
     ));
     let client = options.connect.client().await?;
     let restored = client.maintenance().restore_snapshot(chunks(open(file)?)).await?;
-    options.output.row(&Restored { namespaces: restored.namespaces, records: restored.records })
+    Ok(options.output.row(&Restored { namespaces: restored.namespaces, records: restored.records })?)
 }
 
 /// The file's chunks as a stream. A file that breaks after it was verified ends the stream early, which the server

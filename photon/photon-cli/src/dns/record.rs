@@ -157,14 +157,14 @@ async fn write(
     wanted.data = set.data;
     wanted.ttl_s = set.ttl_s;
     let changed = commit(client, &set.which.zone, wanted, set.comment).await?;
-    output.rows(&changed.record_sets.into_iter().map(RecordSetRow::from).collect::<Vec<_>>())
+    Ok(output.rows(&changed.record_sets.into_iter().map(RecordSetRow::from).collect::<Vec<_>>())?)
 }
 
 async fn delete(client: &FlashDns, which: &Which, if_version: u64, comment: String) -> Result<()> {
     let gone = change(which, Precondition::Present, if_version);
     let words = format!("deleted {} {}", gone.name, gone.r#type);
     commit(client, &which.zone, gone, comment).await?;
-    output::line(&words)
+    Ok(output::line(&words)?)
 }
 
 async fn show(client: &FlashDns, which: &Which, output: Output) -> Result<()> {
@@ -174,7 +174,7 @@ async fn show(client: &FlashDns, which: &Which, output: Output) -> Result<()> {
         r#type: which.r#type.to_ascii_uppercase(),
     };
     let found = client.record_sets().get_record_set(client.request(request)).await;
-    output.row(&RecordSetRow::from(found.context("the record set cannot be shown")?.into_inner()))
+    Ok(output.row(&RecordSetRow::from(found.context("the record set cannot be shown")?.into_inner()))?)
 }
 
 async fn list(client: &FlashDns, zone: &str, output: Output) -> Result<()> {
@@ -190,7 +190,7 @@ async fn list(client: &FlashDns, zone: &str, output: Output) -> Result<()> {
         let page = page.with_context(|| format!("the records of {zone} cannot be listed"))?.into_inner();
         rows.extend(page.record_sets.into_iter().map(RecordSetRow::from));
         if page.next_page_token.is_empty() {
-            return output.rows(&rows);
+            return Ok(output.rows(&rows)?);
         }
         page_token = page.next_page_token;
     }

@@ -240,7 +240,7 @@ pub(super) async fn run(verb: Verb, client: FlashDns, output: Output) -> Result<
 }
 
 fn show(zone: tonic::Response<v1::Zone>, output: Output) -> Result<()> {
-    output.row(&ZoneRow::from(zone.into_inner()))
+    Ok(output.row(&ZoneRow::from(zone.into_inner()))?)
 }
 
 async fn get(client: &FlashDns, zone: &str) -> Result<tonic::Response<v1::Zone>> {
@@ -265,7 +265,7 @@ async fn list(client: &FlashDns, output: Output) -> Result<()> {
         let page = page.into_inner();
         rows.extend(page.zones.into_iter().map(ZoneRow::from));
         if page.next_page_token.is_empty() {
-            return output.rows(&rows);
+            return Ok(output.rows(&rows)?);
         }
         page_token = page.next_page_token;
     }
@@ -295,7 +295,7 @@ async fn delete(client: &FlashDns, zone: &str, if_version: u64) -> Result<()> {
     let request = v1::DeleteZoneRequest { name: absolute(zone), expected_version: if_version };
     let deleted = client.zones().delete_zone(client.request(request)).await;
     deleted.with_context(|| format!("zone {zone} was not deleted"))?;
-    output::line(&format!("deleted {}", absolute(zone)))
+    Ok(output::line(&format!("deleted {}", absolute(zone)))?)
 }
 
 async fn import(
@@ -310,7 +310,7 @@ async fn import(
     let request = v1::ImportZoneRequest { name: absolute(zone), zone_file, comment };
     let imported = client.zones().import_zone(client.request(request)).await;
     let imported = imported.with_context(|| format!("zone {zone} was not imported"))?.into_inner();
-    output.row(&ZoneRow::from(imported.zone.unwrap_or_default()))
+    Ok(output.row(&ZoneRow::from(imported.zone.unwrap_or_default()))?)
 }
 
 async fn export(client: &FlashDns, zone: &str) -> Result<()> {
@@ -319,7 +319,7 @@ async fn export(client: &FlashDns, zone: &str) -> Result<()> {
     let mut chunks =
         client.zones().export_zone(client.request(request)).await.with_context(failed)?.into_inner();
     while let Some(chunk) = chunks.message().await.with_context(failed)? {
-        output::text(&chunk.text)?;
+        output::bytes(chunk.text.as_bytes())?;
     }
     Ok(())
 }
@@ -332,7 +332,7 @@ async fn history(client: &FlashDns, zone: &str, output: Output) -> Result<()> {
         let page = page.with_context(|| format!("the history of {zone} cannot be shown"))?.into_inner();
         rows.extend(page.changes.into_iter().map(ChangeRow::from));
         if page.next_page_token.is_empty() {
-            return output.rows(&rows);
+            return Ok(output.rows(&rows)?);
         }
         page_token = page.next_page_token;
     }

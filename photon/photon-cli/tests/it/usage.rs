@@ -195,7 +195,7 @@ fn help_shows_examples() {
 
                   Possible values:
                   - table: Aligned columns under a header
-                  - json:  One JSON document
+                  - json:  JSON
 
                   [default: table]
 
