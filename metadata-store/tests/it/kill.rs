@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -14,12 +15,18 @@ use crate::harness::{OURS, TIMEOUT};
 const FOLDER: &str = "METADATA_STORE_TEST_FOLDER";
 const ACKNOWLEDGED: usize = 200;
 
-/// Runs only as the process to be killed: writes, and prints what was acknowledged.
+/// The process to be killed is this test again, told by the environment to be the writer.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "the process that the test below kills"]
-async fn writer_that_is_killed() {
-    let Some(folder) = std::env::var_os(FOLDER) else { return };
-    let store = EmbeddedStore::open(folder.as_ref(), OURS, TIMEOUT).await.unwrap();
+async fn acknowledged_commits_survive_kill_9() {
+    match std::env::var_os(FOLDER) {
+        Some(folder) => write_until_killed(folder.as_ref()).await,
+        None => kill_while_it_writes().await,
+    }
+}
+
+/// Prints what was acknowledged. It ends as well when nobody reads that any more.
+async fn write_until_killed(folder: &Path) {
+    let store = EmbeddedStore::open(folder, OURS, TIMEOUT).await.unwrap();
     for number in 0.. {
         let key = format!("/suite/{number}");
         let version = store.create(&key, Bytes::from_static(b"{}")).await.unwrap();
@@ -29,11 +36,10 @@ async fn writer_that_is_killed() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn acknowledged_commits_survive_kill_9() {
+async fn kill_while_it_writes() {
     let folder = TempDir::new().unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "kill::writer_that_is_killed", "--ignored", "--nocapture"])
+        .args(["--exact", "kill::acknowledged_commits_survive_kill_9", "--nocapture"])
         .env(FOLDER, folder.path())
         .stdout(Stdio::piped())
         .spawn()
