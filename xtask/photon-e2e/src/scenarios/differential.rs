@@ -84,6 +84,8 @@ fn parse(octets: Vec<u8>) -> Result<Answer> {
                 section.push(words(&record?));
             }
             section.sort();
+            // Knot and NSD repeat the record when a wildcard CNAME stands for its own target.
+            section.dedup();
         }
     }
     Ok(Answer { rcode: header.rcode().to_string(), authoritative: header.aa(), truncated, sections })
