@@ -1,24 +1,42 @@
 //! Free ports of the loopback interface.
+//!
+//! They are drawn below the range from which the kernel takes ports for outgoing connections, so that no client gets
+//! one between the draw and the server's bind, and at random, so that two runs at once do not meet.
 
-use std::net::{TcpListener, UdpSocket};
+use std::{
+    collections::BTreeSet,
+    net::{TcpListener, UdpSocket},
+    ops::Range,
+};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use rand::RngExt as _;
 
-/// So many different ports that were free a moment ago, for TCP and for UDP.
+/// Above the well-known services, below Linux's default `ip_local_port_range`.
+const DRAWN_FROM: Range<u16> = 10_000..32_000;
+
+/// Draws for one port before the machine counts as full.
+const DRAWS_MAX: usize = 1_000;
+
+/// So many different ports that are free, for TCP and for UDP.
 ///
 /// # Errors
-/// When the kernel has no port to give.
+/// When too many ports are taken.
 pub(crate) fn free(count: usize) -> Result<Vec<u16>> {
-    let mut held = Vec::new();
-    let mut ports = Vec::new();
-    while ports.len() < count {
-        let listener = TcpListener::bind(("127.0.0.1", 0))?;
-        let port = listener.local_addr()?.port();
-        // All are held until all are found, so that none is handed out twice.
-        held.push(listener);
-        if UdpSocket::bind(("127.0.0.1", port)).is_ok() {
-            ports.push(port);
+    let mut ports = BTreeSet::new();
+    for _ in 0..count * DRAWS_MAX {
+        if ports.len() == count {
+            break;
+        }
+        let port = rand::rng().random_range(DRAWN_FROM);
+        if is_free(port) {
+            ports.insert(port);
         }
     }
-    Ok(ports)
+    ensure!(ports.len() == count, "there are no {count} free ports in {DRAWN_FROM:?}");
+    Ok(ports.into_iter().collect())
+}
+
+fn is_free(port: u16) -> bool {
+    TcpListener::bind(("127.0.0.1", port)).is_ok() && UdpSocket::bind(("127.0.0.1", port)).is_ok()
 }

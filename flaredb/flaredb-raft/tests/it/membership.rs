@@ -153,7 +153,10 @@ async fn member_that_moved_is_reached_where_it_is_now() {
     let endpoint = cluster.move_machine(moved).await;
     cluster.group(leader).set_endpoint(moved, endpoint.clone()).await.unwrap();
     assert_eq!(cluster.converged().await, ["while it was away"]);
-    let members = cluster.group(moved).status().members;
-    assert!(members.iter().any(|member| member.id == moved && member.endpoint == endpoint), "{members:?}");
+    wait_for("the member knows where it is", async || {
+        let members = cluster.group(moved).status().members;
+        members.into_iter().find(|member| member.id == moved && member.endpoint == endpoint)
+    })
+    .await;
     cluster.shutdown().await;
 }
