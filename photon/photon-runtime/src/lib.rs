@@ -1,7 +1,7 @@
 //! How a PhotonCloud server process is run: everything between `main` and the service itself, once for all services.
 //!
 //! A service implements [`Service`] (its name, its config type, its `start`) and its whole `main` is
-//! [`run::<S>()`](run). The runtime reads the configuration, sets up tracing, loads the certificate, binds the ports,
+//! [`run::<S>()`](run()). The runtime reads the configuration, sets up tracing, loads the certificate, binds the ports,
 //! starts the service, answers health and metrics, and on SIGTERM drains: first NOT_SERVING, then no new
 //! connections, then the calls in flight, then the tasks, all within a bound.
 //!

@@ -1,6 +1,6 @@
 //! Logs: for people on a terminal, one JSON object a line elsewhere, always on stderr.
 //!
-//! Set up once by [`run`](crate::run); libraries and tests only emit events.
+//! Set up once by [`run`](crate::run()); libraries and tests only emit events.
 
 use std::io::{IsTerminal as _, stderr};
 
