@@ -1,6 +1,6 @@
 //! The metadata store: the one trait behind which services keep their records, and what stands behind it.
 //!
-//! Start at [`MetadataStore`]; [`open`] makes one from a service's `[metadata]` section. A service names its
+//! Start at [`MetadataStore`]; [`open()`] makes one from a service's `[metadata]` section. A service names its
 //! [`Namespace`], writes typed records ([`Entity`]) by atomic [`Commit`]s, and follows them by a [`Cache`] or a
 //! watch of its own.
 //!

@@ -75,7 +75,7 @@ fn tests() -> Result<()> {
     if nextest.is_ok_and(|output| output.status.success()) {
         return cargo(&["nextest", "run", "--locked", "--workspace", "--profile", "ci"]);
     }
-    cargo(&["test", "--locked", "--workspace", "--lib", "--bins", "--tests"])
+    cargo(&["test", "--locked", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"])
 }
 
 fn docs() -> Result<()> {
