@@ -52,14 +52,14 @@ pub enum Error {
         /// The mode that it is in.
         mode: String,
     },
-    /// The namespace is at its quota.
+    /// The namespace is at its quota, or the disks are full; nothing was written.
     #[error("{message}")]
     NoSpace {
         /// What is full, in the server's words.
         message: String,
-        /// "keys" or "bytes".
+        /// "keys" or "bytes"; "disk" when it is no quota but the disks.
         quota: String,
-        /// The quota.
+        /// The quota; 0 for the disks.
         limit: u64,
     },
     /// History does not reach back so far: read anew.

@@ -61,6 +61,9 @@ fn by_detail(kind: Kind, status: &Status) -> Outcome {
         Kind::QuotaExceeded(full) => {
             Error::NoSpace { message: message_of(status), quota: full.quota, limit: full.limit }
         }
+        Kind::NoSpace(_) => {
+            Error::NoSpace { message: message_of(status), quota: "disk".to_owned(), limit: 0 }
+        }
         Kind::WrongMode(wrong) => Error::WrongMode { namespace: wrong.namespace, mode: wrong.mode },
     })
 }

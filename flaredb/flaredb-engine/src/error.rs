@@ -48,6 +48,14 @@ pub enum EngineError {
     },
 }
 
+impl EngineError {
+    /// Whether the disk was full. Nothing has changed then, and the same may be done again when there is room.
+    pub fn is_full(&self) -> bool {
+        // The binding has no other way to tell.
+        matches!(self, Self::Rocks(error) if error.as_ref().contains("No space left on device"))
+    }
+}
+
 /// Why a read brought nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {

@@ -15,8 +15,9 @@ use crate::{
     snapshot::{self, Snapshot},
 };
 
-/// Receives the chunks of a snapshot, in order.
-#[derive(Debug)]
+/// Receives the chunks of a snapshot, in order. What finds the disk full may be repeated; clones go on with the same
+/// installation.
+#[derive(Clone, Debug)]
 pub struct Install {
     region: Region,
 }

@@ -62,6 +62,9 @@ pub enum ProposeError {
         /// The limit.
         bytes_max: usize,
     },
+    /// It did not happen: the log waits for room on this node's disk.
+    #[error("the disk of the Raft log is full")]
+    NoSpace,
     /// This replica has stopped; the outcome is not known.
     #[error("this replica has stopped")]
     Stopped,

@@ -94,6 +94,7 @@ impl Replica {
     /// Stops the replica and writes what its log still had in mind.
     pub(crate) async fn shutdown(&self) {
         self.stop.cancel();
+        self.machine.end_waits();
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(region_id = self.region_id, %error, "the Raft core did not end in order");
         }
@@ -163,6 +164,9 @@ impl Group {
     pub async fn propose(&self, command: Bytes) -> Result<Bytes, ProposeError> {
         if command.len() > COMMAND_BYTES_MAX {
             return Err(ProposeError::TooLarge { bytes: command.len(), bytes_max: COMMAND_BYTES_MAX });
+        }
+        if self.0.log.space().log_waits() {
+            return Err(ProposeError::NoSpace);
         }
         self.0.metrics.proposals.inc();
         let write = self.0.raft.client_write(Command::new(&command));

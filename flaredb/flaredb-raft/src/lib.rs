@@ -22,6 +22,9 @@ extern crate self as flaredb_raft;
 
 mod codec;
 mod config;
+#[cfg(test)]
+#[path = "../../flaredb-engine/tests/it/disk.rs"]
+mod disk;
 mod entry;
 mod error;
 mod fatal;
@@ -33,6 +36,7 @@ mod log;
 mod machine;
 mod metrics;
 mod node;
+mod space;
 mod state_machine;
 mod transport;
 mod types;
@@ -43,6 +47,7 @@ pub use fatal::{FatalError, FatalHook};
 pub use group::{Group, GroupStatus, Leadership, MemberStatus, Role};
 pub use metrics::{Metrics, Values as MetricValues};
 pub use node::{Node, TransportServer};
+pub use space::Space;
 pub use state_machine::{Applied, CommandEntry, SnapshotChunk, SnapshotReader, SnapshotWriter, StateMachine};
 
 /// Largest command that may be proposed, in bytes.

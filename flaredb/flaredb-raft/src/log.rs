@@ -5,6 +5,8 @@
 //! from the engine. [`store`] is the view that openraft has of one region.
 
 #[cfg(test)]
+mod full_tests;
+#[cfg(test)]
 mod model_tests;
 pub(crate) mod record;
 pub(crate) mod region;
@@ -43,6 +45,8 @@ pub(crate) fn open(dir: &Path, config: &LogConfig) -> io::Result<Arc<Engine>> {
 pub(crate) fn engine_error(error: raft_engine::Error) -> io::Error {
     match error {
         raft_engine::Error::Io(error) => error,
+        // It met a full disk, made room by its own means, and met it again.
+        raft_engine::Error::TryAgain(words) => io::Error::new(io::ErrorKind::StorageFull, words),
         other => io::Error::other(other.to_string()),
     }
 }

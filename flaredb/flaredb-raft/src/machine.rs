@@ -10,8 +10,9 @@ use std::{
     io,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use futures::{FutureExt as _, Stream, StreamExt as _};
@@ -35,6 +36,8 @@ use crate::{
 const APPLY_BYTES_MAX: usize = 1 << 20;
 /// Entries applied in one batch.
 const APPLY_ENTRIES_MAX: usize = 1024;
+/// How often a flush that found the disk full is tried again, where something waits for it.
+const FLUSH_RETRY_DELAY: Duration = Duration::from_millis(200);
 /// Bytes asked of the state machine for one piece of a snapshot.
 pub(crate) const SNAPSHOT_CHUNK_BYTES: usize = 1 << 20;
 
@@ -58,6 +61,7 @@ pub(crate) struct Shared {
     unflushed_bytes: AtomicU64,
     checkpoint_bytes: u64,
     pub(crate) checkpoint_due: Notify,
+    ending: AtomicBool,
     fatal: FatalHook,
     metrics: Metrics,
 }
@@ -85,6 +89,7 @@ impl Machine {
             unflushed_bytes: AtomicU64::new(0),
             checkpoint_bytes,
             checkpoint_due: Notify::new(),
+            ending: AtomicBool::new(false),
             fatal,
             metrics,
         })))
@@ -110,8 +115,33 @@ impl Shared {
         self.applied.send_replace(index);
     }
 
+    /// Lets flushes that wait for room on the disk fail.
+    pub(crate) fn end_waits(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+    }
+
+    /// A view of the state machine all of which is on disk, as soon as there is room for it.
+    async fn flushed(self: &Arc<Self>) -> io::Result<Snapshot> {
+        let mut told = false;
+        loop {
+            if let Some(view) = self.blocking(|shared| when_there_is_room(shared.flushed_view())).await? {
+                return Ok(view);
+            }
+            if self.ending.load(Ordering::Relaxed) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            if !std::mem::replace(&mut told, true) {
+                tracing::warn!(region_id = self.region_id, "the disk is full; the state is flushed later");
+            }
+            tokio::time::sleep(FLUSH_RETRY_DELAY).await;
+        }
+    }
+
     /// Reports an error of the state machine: the replica is at its end.
     fn fail(&self, error: io::Error) -> io::Error {
+        if error.kind() == io::ErrorKind::StorageFull && self.ending.load(Ordering::Relaxed) {
+            return error;
+        }
         let copy = io::Error::new(error.kind(), error.to_string());
         self.fatal.trip(&FatalError::StateMachine { region_id: self.region_id, source: copy });
         error
@@ -183,6 +213,14 @@ impl Shared {
             }
         }
         writer.finish(applied)
+    }
+}
+
+/// What a flush brought, or nothing if it found the disk full; that changes nothing and may be repeated.
+fn when_there_is_room<T>(flushed: io::Result<T>) -> io::Result<Option<T>> {
+    match flushed {
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(None),
+        other => other.map(Some),
     }
 }
 
@@ -268,7 +306,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
-        let view = self.0.blocking(Shared::flushed_view).await?;
+        let view = self.0.flushed().await?;
         Ok(view.meta.last_log_id.is_some().then_some(view))
     }
 }
@@ -277,7 +315,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Machine {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
-        self.0.blocking(Shared::flushed_view).await
+        self.0.flushed().await
     }
 }
 

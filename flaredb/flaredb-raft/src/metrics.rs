@@ -41,6 +41,8 @@ pub struct Values {
     pub snapshots_sent: Counter,
     /// Snapshots received and installed.
     pub snapshots_installed: Counter,
+    /// Attempts to write the log that found the disk full.
+    pub log_full: Counter,
 }
 
 impl Default for Metrics {
@@ -57,6 +59,7 @@ impl Default for Metrics {
             read_index_rounds: Counter::default(),
             snapshots_sent: Counter::default(),
             snapshots_installed: Counter::default(),
+            log_full: Counter::default(),
         }))
     }
 }
@@ -84,6 +87,7 @@ impl Metrics {
         counter("read_index_rounds", "Rounds that confirmed leadership", &self.read_index_rounds);
         counter("snapshots_sent", "Snapshots sent to peers", &self.snapshots_sent);
         counter("snapshots_installed", "Snapshots received and installed", &self.snapshots_installed);
+        counter("log_full", "Attempts to write the log that found the disk full", &self.log_full);
         let help = "Seconds of one write and sync of the log";
         registry.register("raft_log_sync_seconds", help, self.sync_seconds.clone());
         registry.register("raft_log_sync_entries", "Entries that share one sync", self.sync_entries.clone());

@@ -16,6 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     config::NodeConfig,
     error::OpenError,
+    fatal::{FatalError, FatalHook},
     group::{Group, Replica, read, status_of},
     log::{
         self, Engine,
@@ -25,6 +26,7 @@ use crate::{
     },
     machine::{Machine, spool},
     proto::v1::raft_transport_server::RaftTransportServer,
+    space::Space,
     state_machine::StateMachine,
     transport::{
         MESSAGE_BYTES_MAX, channels::Channels, client::Network, incoming::Incoming, service::Service,
@@ -152,13 +154,19 @@ impl Node {
             config,
         }));
         let (regions, stop) = (Arc::clone(&node.0.regions), node.0.stop.clone());
-        node.0.tasks.spawn(collect_files(engine, regions, stop));
+        let fatal = node.0.config.fatal.clone();
+        node.0.tasks.spawn(collect_files(engine, regions, stop, fatal));
         Ok(node)
     }
 
     /// This node's id.
     pub fn id(&self) -> u64 {
         self.0.config.id
+    }
+
+    /// Whether there is room on the disk; the host tells it what it sees.
+    pub fn space(&self) -> &Space {
+        self.0.writer.space()
     }
 
     /// The service that peers call. It answers for regions as they are opened.
@@ -252,10 +260,12 @@ impl Node {
 
     /// Stops all regions, finishes the log's last write and releases its files.
     pub async fn shutdown(&self) {
+        self.0.stop.cancel();
+        // A core that waits for a full disk cannot end.
+        self.0.writer.space().end();
         for replica in self.0.regions.all() {
             replica.shutdown().await;
         }
-        self.0.stop.cancel();
         self.0.tasks.close();
         self.0.tasks.wait().await;
         self.0.writer.stop().await;
@@ -289,7 +299,12 @@ struct Parts {
 }
 
 /// Removes log files that nobody needs and asks the regions that hold the oldest ones to make way.
-async fn collect_files(engine: Arc<Engine>, regions: Arc<Regions>, stop: CancellationToken) {
+async fn collect_files(
+    engine: Arc<Engine>,
+    regions: Arc<Regions>,
+    stop: CancellationToken,
+    fatal: FatalHook,
+) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(COLLECT_INTERVAL) => {}
@@ -304,7 +319,9 @@ async fn collect_files(engine: Arc<Engine>, regions: Arc<Regions>, stop: Cancell
                 }
             }
             Ok(Err(error)) => tracing::error!(%error, "old log files could not be removed"),
-            Err(error) => tracing::error!(%error, "the removal of old log files panicked"),
+            // raft-engine panics when a sync fails, here as well.
+            Err(panicked) if panicked.is_panic() => fatal.trip(&FatalError::Log(io::Error::other(panicked))),
+            Err(_ending) => return,
         }
     }
 }

@@ -38,10 +38,14 @@ pub trait StateMachine: Send + Sync + 'static {
 
     /// Applies entries and stores `applied` in one atomic write; returns one response for each entry.
     ///
-    /// An error means that the replica can no longer be trusted; the host stops it.
+    /// An error means that the replica can no longer be trusted; the host stops it. A state machine that finds the
+    /// disk full waits for room instead.
     fn apply(&self, entries: Vec<CommandEntry>, applied: Applied) -> io::Result<Vec<Bytes>>;
 
     /// Makes everything applied so far durable; returns the index up to which it is.
+    ///
+    /// An error of the kind `StorageFull` says that there was no room and nothing has changed; the host tries again
+    /// later.
     fn flush(&self) -> io::Result<u64>;
 
     /// The index up to which applied entries are durable. The log is never purged beyond it.

@@ -53,7 +53,7 @@ pub(crate) fn encode_result(result: &AppendResult) -> v1::AppendResponse {
         Err(AppendError::Conflict(log_id)) => Message::Conflict(log_id.into()),
         Err(AppendError::HigherVote(vote)) => Message::HigherVote(vote.into()),
     };
-    v1::AppendResponse { result: Some(result) }
+    v1::AppendResponse { result: Some(result), short_of_space: false }
 }
 
 pub(crate) fn decode_result(message: v1::AppendResponse) -> io::Result<AppendResult> {

@@ -85,6 +85,9 @@ pub struct StorageConfig {
     pub history_age_max_ms: u64,
     /// How often the leader looks for history to forget.
     pub history_check_ms: u64,
+    /// Bytes of the disk that stay free: below them nothing new is written, so that what is under way and the node's
+    /// own votes always have room. As many are held by a file, out of everybody else's reach. 0 keeps no reserve.
+    pub space_low_bytes: u64,
     /// How long a deleted record of an Eventual namespace is remembered, so that a late older write stays dead.
     pub tombstone_retention_ms: u64,
 }
@@ -135,6 +138,7 @@ impl Default for StorageConfig {
             history_age_min_ms: 60_000,
             history_age_max_ms: 24 * 3_600_000,
             history_check_ms: 10_000,
+            space_low_bytes: 64 << 20,
             tombstone_retention_ms: 24 * 3_600_000,
         }
     }

@@ -29,6 +29,7 @@ mod region;
 mod server;
 mod service;
 mod session;
+mod space;
 mod state_machine;
 mod status;
 

@@ -9,6 +9,7 @@ use prometheus_client::{
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
     metrics::{
         TypedMetric,
+        counter::Counter,
         family::Family,
         gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
@@ -19,12 +20,18 @@ use tokio::time::Instant;
 
 use flaredb_engine::NamespaceInfo;
 
+use crate::space::Free;
+
 /// Counters of one node; clones count together.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     proposals_in_flight: Gauge,
     proposal_seconds: Histogram,
     watchers: Gauge,
+    disk_free_bytes: Gauge,
+    disk_bytes: Gauge,
+    short_of_space: Gauge,
+    no_space_refusals: Counter,
 }
 
 impl Default for Metrics {
@@ -33,6 +40,10 @@ impl Default for Metrics {
             proposals_in_flight: Gauge::default(),
             proposal_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
             watchers: Gauge::default(),
+            disk_free_bytes: Gauge::default(),
+            disk_bytes: Gauge::default(),
+            short_of_space: Gauge::default(),
+            no_space_refusals: Counter::default(),
         }
     }
 }
@@ -59,6 +70,29 @@ impl Metrics {
         registry.register("proposals_in_flight", "Writes under way", self.proposals_in_flight.clone());
         registry.register("proposal_seconds", "From proposal to outcome", self.proposal_seconds.clone());
         registry.register("watchers", "Watches that are open", self.watchers.clone());
+        let help = "Free bytes of the disk with the data";
+        registry.register("disk_free_bytes", help, self.disk_free_bytes.clone());
+        registry.register("disk_bytes", "Bytes of the disk with the data", self.disk_bytes.clone());
+        let help = "1 while this node is short of space";
+        registry.register("short_of_space", help, self.short_of_space.clone());
+        let help = "Writes refused because disks are full";
+        registry.register("no_space_refusals", help, self.no_space_refusals.clone());
+    }
+
+    /// Shows how full the disk is.
+    pub(crate) fn disk(&self, free: Free) {
+        self.disk_free_bytes.set(i64::try_from(free.free_bytes).unwrap_or(i64::MAX));
+        self.disk_bytes.set(i64::try_from(free.total_bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Shows whether the node is short of space.
+    pub(crate) fn short_of_space(&self, short: bool) {
+        self.short_of_space.set(i64::from(short));
+    }
+
+    /// Counts a write that was refused for want of room.
+    pub(crate) fn refused_for_space(&self) {
+        self.no_space_refusals.inc();
     }
 
     /// Counts and times one proposal until the guard goes.

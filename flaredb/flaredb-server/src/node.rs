@@ -18,6 +18,7 @@ use crate::{
     identity::{ClaimError, Identity},
     metrics::Metrics,
     region::{Admission, FIRST_REGION, Region, Regions},
+    space::{Disk, Room},
     state_machine::Replica,
 };
 
@@ -41,6 +42,10 @@ pub(crate) struct Node {
     pub(crate) stop: CancellationToken,
     /// The host of the regions' consensus.
     pub(crate) raft: flaredb_raft::Node,
+    /// Where its data is.
+    pub(crate) disk: Arc<Disk>,
+    /// The room that is left there.
+    pub(crate) room: Arc<Room>,
     /// What it counts.
     pub(crate) metrics: Metrics,
     /// What the Raft host counts.
@@ -81,7 +86,8 @@ impl Node {
         let raft_metrics = raft_config.metrics.clone();
         let raft = flaredb_raft::Node::open(raft_config).await?;
         let metrics = Metrics::default();
-        let region = open_region(&engine, &raft, &config.storage, metrics.clone()).await?;
+        let room = Arc::new(Room::default());
+        let region = open_region(&engine, &raft, &config.storage, &room, metrics.clone()).await?;
         if is_first_member(config) {
             form_cluster(&region.group, &config.cluster).await?;
         }
@@ -93,6 +99,8 @@ impl Node {
             watches: Admission::new("watches", config.storage.watches_max),
             stop,
             raft,
+            disk: Arc::new(Disk::new(config.node.data_dir.clone(), config.storage.space_low_bytes)),
+            room,
             metrics,
             raft_metrics,
         })
@@ -126,15 +134,17 @@ async fn open_region(
     engine: &Engine,
     raft: &flaredb_raft::Node,
     config: &StorageConfig,
+    room: &Arc<Room>,
     metrics: Metrics,
 ) -> Result<Region, OpenError> {
     let state = engine.region(RegionId(FIRST_REGION)).map_err(|error| OpenError::Engine(Box::new(error)))?;
     let hub = Arc::new(Hub::new());
     let woken = Arc::clone(&hub);
     state.set_listener(Box::new(move |changed| woken.wake(changed)));
-    let group = raft.region(FIRST_REGION, Arc::new(Replica(state.clone()))).await?;
+    let replica = Replica { state: state.clone(), room: Arc::clone(room) };
+    let group = raft.region(FIRST_REGION, Arc::new(replica)).await?;
     let admission = Admission::new("writes", config.proposals_max);
-    Ok(Region { id: FIRST_REGION, state, group, hub, admission, metrics })
+    Ok(Region { id: FIRST_REGION, state, group, hub, admission, room: Arc::clone(room), metrics })
 }
 
 /// Whether this node is the one that begins the cluster. Were it all of them, each would depose the one before.

@@ -20,6 +20,7 @@ use crate::{
     hub::Hub,
     metrics::Metrics,
     session::Session,
+    space::Room,
     status::{Refusal, mode_name},
 };
 
@@ -39,6 +40,8 @@ pub(crate) struct Region {
     pub(crate) hub: Arc<Hub>,
     /// Bounds the proposals under way.
     pub(crate) admission: Admission,
+    /// Refuses them while disks are full.
+    pub(crate) room: Arc<Room>,
     /// Counts them.
     pub(crate) metrics: Metrics,
 }
@@ -114,6 +117,7 @@ impl Region {
     /// # Errors
     /// Any [`Refusal`]; only [`Refusal::Indeterminate`] leaves open whether it happened.
     pub(crate) async fn propose(&self, command: Command) -> Result<Outcome, Refusal> {
+        self.room.admit(&command).inspect_err(|_full| self.metrics.refused_for_space())?;
         let _permit = self.admission.enter()?;
         let _counted = self.metrics.proposal();
         let request = FlareRequest { command: Some(command) };
@@ -264,6 +268,7 @@ fn proposal_failed(error: ProposeError) -> Refusal {
         }
         ProposeError::Unavailable => Refusal::NotLeader { id: 0, endpoint: String::new() },
         ProposeError::Indeterminate | ProposeError::Stopped => Refusal::Indeterminate,
+        ProposeError::NoSpace => Refusal::NoSpace(error.to_string()),
         ProposeError::TooLarge { bytes, bytes_max } => {
             Refusal::invalid("request", format!("{bytes} bytes"), format!("at most {bytes_max} bytes"))
         }

@@ -26,6 +26,7 @@ use crate::{
     metrics::NamespaceSizes,
     node::{Node, form_cluster_later},
     service::Api,
+    space::Watcher,
 };
 
 /// Streams have no deadline of their own: a watch lasts, a snapshot takes as long as it is large, and peers talk on.
@@ -108,6 +109,15 @@ fn register(node: &Node, context: &Context) {
 fn run_beside(node: &Arc<Node>, config: &Config, context: &Context) {
     for region in node.regions.iter() {
         let stop = context.tasks.shutdown();
+        let space = Watcher {
+            disk: Arc::clone(&node.disk),
+            room: Arc::clone(&node.room),
+            space: node.raft.space().clone(),
+            region: Arc::clone(region),
+            metrics: node.metrics.clone(),
+            ready: context.health.condition("space"),
+        };
+        context.tasks.spawn_critical("space", until(stop.clone(), space.watch()));
         let contact = contact::keep(Arc::clone(region), context.health.condition("raft"));
         context.tasks.spawn_critical("raft contact", until(stop.clone(), contact));
         let form = form_cluster_later(Arc::clone(region), config.node.id, config.cluster.clone());
@@ -128,6 +138,7 @@ async fn leave(node: Arc<Node>, shutdown: Shutdown) {
         }
     }
     shutdown.stopping().cancelled().await;
+    node.room.end();
     node.raft.shutdown().await;
 }
 

@@ -3,42 +3,51 @@
 //! The two crates do not know each other; this file is all that joins them. It decides nothing: commands go to the
 //! engine as the bytes that were proposed, answers come back as the bytes that are sent to the proposer.
 
-use std::{error::Error, io};
+use std::{error::Error, io, sync::Arc};
 
 use bytes::Bytes;
 use flaredb_engine::Entry;
 use flaredb_raft::{Applied, CommandEntry, SnapshotChunk, SnapshotReader, SnapshotWriter, StateMachine};
 use prost::Message as _;
 
-/// A region of the engine, as the Raft host drives it.
+use crate::space::{self, Room};
+
+/// A region of the engine, as the Raft host drives it. Where it finds the disk full, it waits.
 #[derive(Debug)]
-pub(crate) struct Replica(pub(crate) flaredb_engine::Region);
+pub(crate) struct Replica {
+    /// The region.
+    pub(crate) state: flaredb_engine::Region,
+    /// Where it waits.
+    pub(crate) room: Arc<Room>,
+}
 
 impl StateMachine for Replica {
     fn applied(&self) -> io::Result<Applied> {
-        Ok(to_host(self.0.applied()))
+        Ok(to_host(self.state.applied()))
     }
 
     fn apply(&self, entries: Vec<CommandEntry>, applied: Applied) -> io::Result<Vec<Bytes>> {
         let entries: Vec<Entry<'_>> = entries.iter().map(to_engine).collect();
-        let responses = self.0.apply(&entries, from_host(applied)).map_err(fault)?;
+        let applied = from_host(applied);
+        let responses = self.room.patiently(|| self.state.apply(&entries, applied.clone()))?;
         Ok(responses.iter().map(|response| response.encode_to_vec().into()).collect())
     }
 
     fn flush(&self) -> io::Result<u64> {
-        self.0.flush().map_err(fault)
+        self.state.flush().map_err(|error| if error.is_full() { space::full(error) } else { fault(error) })
     }
 
     fn flushed_index(&self) -> u64 {
-        self.0.flushed_index()
+        self.state.flushed_index()
     }
 
     fn snapshot(&self) -> io::Result<Box<dyn SnapshotReader>> {
-        Ok(Box::new(View(self.0.snapshot().map_err(fault)?)))
+        Ok(Box::new(View(self.state.snapshot().map_err(fault)?)))
     }
 
     fn install(&self) -> io::Result<Box<dyn SnapshotWriter>> {
-        Ok(Box::new(Installation(self.0.install().map_err(fault)?)))
+        let install = self.room.patiently(|| self.state.install())?;
+        Ok(Box::new(Installation { install, room: Arc::clone(&self.room) }))
     }
 }
 
@@ -57,15 +66,19 @@ impl SnapshotReader for View {
 }
 
 /// A snapshot that is being received.
-struct Installation(flaredb_engine::Install);
+struct Installation {
+    install: flaredb_engine::Install,
+    room: Arc<Room>,
+}
 
 impl SnapshotWriter for Installation {
     fn write(&mut self, chunk: Bytes) -> io::Result<()> {
-        self.0.write(&chunk).map_err(fault)
+        self.room.patiently(|| self.install.write(&chunk))
     }
 
     fn finish(self: Box<Self>, applied: Applied) -> io::Result<()> {
-        self.0.finish(from_host(applied)).map_err(fault)
+        let applied = from_host(applied);
+        self.room.patiently(|| self.install.clone().finish(applied.clone()))
     }
 }
 
@@ -99,7 +112,7 @@ mod tests {
 
     fn open(folder: &TempDir) -> Replica {
         let engine = Engine::open(folder.path(), Options::default()).unwrap();
-        Replica(engine.region(RegionId(1)).unwrap())
+        Replica { state: engine.region(RegionId(1)).unwrap(), room: Arc::default() }
     }
 
     fn apply(replica: &Replica, index: u64, command: Command) {
@@ -135,6 +148,6 @@ mod tests {
         writer.finish(view.applied()).unwrap();
         assert_eq!(target.applied().unwrap(), source.applied().unwrap());
         assert_eq!(target.flushed_index(), 49);
-        assert_eq!(target.0.state_hash().unwrap(), source.0.state_hash().unwrap());
+        assert_eq!(target.state.state_hash().unwrap(), source.state.state_hash().unwrap());
     }
 }

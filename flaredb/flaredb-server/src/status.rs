@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use flaredb_engine::{EngineError, ReadError};
 use flaredb_proto::v1::{
-    self, ErrorDetail, InvalidField, NotLeader, QuotaExceeded, TooOld, WrongMode, error_detail::Kind,
+    self, ErrorDetail, InvalidField, NoSpace, NotLeader, QuotaExceeded, TooOld, WrongMode, error_detail::Kind,
 };
 use prost::Message as _;
 use tonic::{Code, Status};
@@ -87,6 +87,9 @@ pub(crate) enum Refusal {
         /// How many are allowed.
         limit: u32,
     },
+    /// There is no room on the disk. Nothing was written.
+    #[error("the disk is full, nothing was written: {0}")]
+    NoSpace(String),
     /// The state does not allow it.
     #[error("{0}")]
     NotNow(String),
@@ -126,7 +129,7 @@ impl Refusal {
             Self::NoNamespace(_) | Self::NoMember(_) => Code::NotFound,
             Self::NamespaceExists(_) => Code::AlreadyExists,
             Self::WrongMode { .. } | Self::NotNow(_) => Code::FailedPrecondition,
-            Self::Quota { .. } | Self::Busy { .. } => Code::ResourceExhausted,
+            Self::Quota { .. } | Self::Busy { .. } | Self::NoSpace(_) => Code::ResourceExhausted,
             Self::TooOld { .. } => Code::OutOfRange,
             Self::NotLeader { .. } | Self::Unavailable(_) => Code::Unavailable,
             Self::Indeterminate => Code::Unknown,
@@ -158,6 +161,7 @@ impl Refusal {
             Self::NotLeader { id, endpoint } => {
                 Kind::NotLeader(NotLeader { leader_id: *id, leader_endpoint: endpoint.clone() })
             }
+            Self::NoSpace(reason) => Kind::NoSpace(NoSpace { reason: reason.clone() }),
             Self::Indeterminate => Kind::Indeterminate(true),
             _ => return None,
         })

@@ -68,6 +68,8 @@ pub struct MemberStatus {
     pub voter: bool,
     /// On the leader: the index up to which its log is known to match.
     pub matched_index: Option<u64>,
+    /// Its disk is full or about to be: this node by itself, of others what they told this node while it led.
+    pub short_of_space: bool,
 }
 
 /// What a replica knows of its region. Indexes count entries from 1.
@@ -119,7 +121,7 @@ fn leader_endpoint(metrics: &RaftMetrics) -> Option<String> {
     node.map(|node| node.addr.clone())
 }
 
-fn members(metrics: &RaftMetrics) -> Vec<MemberStatus> {
+fn members(replica: &Replica, metrics: &RaftMetrics) -> Vec<MemberStatus> {
     let membership = &metrics.membership_config;
     let voters: Vec<u64> = membership.voter_ids().collect();
     let matched = |id: &u64| metrics.replication.as_ref()?.get(id);
@@ -128,6 +130,10 @@ fn members(metrics: &RaftMetrics) -> Vec<MemberStatus> {
         endpoint: node.addr.clone(),
         voter: voters.contains(id),
         matched_index: matched(id).map(|log_id| position(log_id.as_ref())),
+        short_of_space: match *id == replica.node_id {
+            true => replica.log.space().is_short(),
+            false => replica.network.addresses.is_short(*id),
+        },
     };
     membership.nodes().map(member).collect()
 }
@@ -204,7 +210,7 @@ impl Group {
             purged_index: position(metrics.purged.as_ref()),
             quorum_acked_ms,
             leader_contact_ms: self.leader_contact_ms(&metrics, quorum_acked_ms),
-            members: members(&metrics),
+            members: members(&self.0, &metrics),
         }
     }
 

@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     entry::Entry,
+    space::Space,
     types::{LogId, TypeConfig, Vote},
 };
 
@@ -42,6 +43,11 @@ pub(crate) struct LogStore {
 impl LogStore {
     pub(crate) fn new(region: Arc<RegionLog>, writer: WriterHandle) -> Self {
         Self { region, writer }
+    }
+
+    /// Whether there is room to write.
+    pub(crate) fn space(&self) -> &Space {
+        self.writer.space()
     }
 
     /// Writes what rode along with nothing yet; for a region that is being closed.

@@ -4,7 +4,9 @@
 //! gathers. There is no timer: the running sync is the batching window. Completions are reported in the order in
 //! which the writes were handed over.
 //!
-//! A failed write or sync is never retried: the fatal hook is called, and every write from then on fails.
+//! A failed write or sync is never retried: the fatal hook is called, and every write from then on fails. The one
+//! exception is a write that found the disk full, which the engine takes back whole: it is repeated until there is
+//! room, and nothing is reported meanwhile.
 
 use std::{
     io,
@@ -27,6 +29,7 @@ use crate::{
     entry::Entry,
     fatal::{FatalError, FatalHook},
     metrics::Metrics,
+    space::Space,
     types::{TypeConfig, Vote},
 };
 
@@ -110,6 +113,7 @@ impl Write {
 pub(crate) struct WriterHandle {
     queue: mpsc::Sender<Write>,
     budget: Arc<Semaphore>,
+    space: Space,
 }
 
 impl WriterHandle {
@@ -123,8 +127,14 @@ impl WriterHandle {
         Arc::clone(&self.budget).acquire_many_owned(kib).await.map_err(|_closed| stopped())
     }
 
-    /// Lets the thread finish what waits and end.
+    /// Whether there is room to write.
+    pub(crate) fn space(&self) -> &Space {
+        &self.space
+    }
+
+    /// Lets the thread finish what waits and end. What waits for room on the disk fails.
     pub(crate) async fn stop(&self) {
+        self.space.end();
         // An error means that it has ended already.
         let _ended = self.queue.send(Write::Stop).await;
     }
@@ -142,9 +152,10 @@ pub(crate) fn spawn(
 ) -> io::Result<(WriterHandle, JoinHandle<()>)> {
     let (queue, waiting) = mpsc::channel(QUEUE_WRITES_MAX);
     let budget = Arc::new(Semaphore::new(QUEUE_KIB_MAX as usize));
-    let writer = Writer { engine, waiting, fatal, metrics, failed: false };
+    let space = Space::default();
+    let writer = Writer { engine, waiting, fatal, metrics, space: space.clone(), failed: false };
     let thread = std::thread::Builder::new().name("raft-log".to_owned()).spawn(move || writer.run())?;
-    Ok((WriterHandle { queue, budget }, thread))
+    Ok((WriterHandle { queue, budget, space }, thread))
 }
 
 struct Writer {
@@ -152,6 +163,7 @@ struct Writer {
     waiting: mpsc::Receiver<Write>,
     fatal: FatalHook,
     metrics: Metrics,
+    space: Space,
     failed: bool,
 }
 
@@ -181,14 +193,34 @@ impl Writer {
     fn write(&mut self, writes: Vec<Write>) {
         let result = match self.failed {
             true => Err(stopped()),
-            false => self.write_batch(&writes),
+            false => self.write_when_there_is_room(&writes),
         };
         if let (Err(error), false) = (&result, self.failed) {
             self.failed = true;
-            self.fatal.trip(&FatalError::Log(copy(error)));
+            // Only a node that is ending gives up waiting for room.
+            if error.kind() != io::ErrorKind::StorageFull {
+                self.fatal.trip(&FatalError::Log(copy(error)));
+            }
         }
         for write in writes {
             write.complete(result.as_ref().map(|_written| ()).map_err(copy));
+        }
+    }
+
+    fn write_when_there_is_room(&self, writes: &[Write]) -> io::Result<()> {
+        loop {
+            match self.write_batch(writes) {
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                    self.metrics.log_full.inc();
+                    if !self.space.wait() {
+                        return Err(error);
+                    }
+                }
+                written => {
+                    self.space.written();
+                    return written;
+                }
+            }
         }
     }
 

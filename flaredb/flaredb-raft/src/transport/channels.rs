@@ -44,6 +44,8 @@ pub(crate) struct Addresses {
     known: RwLock<BTreeMap<u64, String>>,
     /// Those that did not answer the last time.
     silent: Mutex<BTreeSet<u64>>,
+    /// Those that said that their disk is full or about to be.
+    short: Mutex<BTreeSet<u64>>,
 }
 
 impl Addresses {
@@ -56,6 +58,21 @@ impl Addresses {
     pub(crate) fn note(&self, id: u64, silent: bool) -> bool {
         let mut members = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
         if silent { members.insert(id) } else { members.remove(&id) }
+    }
+
+    /// Notes whether a member is short of space.
+    pub(crate) fn note_space(&self, id: u64, short: bool) {
+        let mut members = self.short.lock().unwrap_or_else(PoisonError::into_inner);
+        if short {
+            members.insert(id)
+        } else {
+            members.remove(&id)
+        };
+    }
+
+    /// Whether a member was short of space the last time that it said anything.
+    pub(crate) fn is_short(&self, id: u64) -> bool {
+        self.short.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
     }
 
     pub(crate) fn of(&self, id: u64) -> Option<String> {

@@ -172,7 +172,9 @@ impl Peer {
         let send = |request| async move { client.heartbeat(request).await };
         let answer = self.call(RPCTypes::AppendEntries, timeout, message, send).await;
         self.network.note(self.target, answer.as_ref().err());
-        decode_result(answer?).map_err(unreachable)
+        let answer = answer?;
+        self.network.addresses.note_space(self.target, answer.short_of_space);
+        decode_result(answer).map_err(unreachable)
     }
 
     async fn open_stream<S>(&self, input: S) -> Result<Answers, RpcError>

@@ -140,8 +140,9 @@ impl RaftTransport for Service {
         let request = decode_append(message).map_err(|error| Status::invalid_argument(error.to_string()))?;
         let matching = request.prev_log_id;
         let result = replica.raft.append_entries(request).await;
-        answer(&replica, result.map(|result| result.into_stream_result(matching, matching)))
-            .map(Response::new)
+        let answer = answer(&replica, result.map(|result| result.into_stream_result(matching, matching)))?;
+        let short_of_space = replica.log.space().is_short();
+        Ok(Response::new(v1::AppendResponse { short_of_space, ..answer }))
     }
 
     async fn request_vote(

@@ -5,7 +5,10 @@
 mod cloud;
 mod cluster;
 mod credentials;
+#[path = "../../../flaredb-engine/tests/it/disk.rs"]
+mod disk;
 mod forgetting;
+mod full_disk;
 mod kills;
 mod namespaces;
 mod records;

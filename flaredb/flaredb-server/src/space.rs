@@ -1,0 +1,387 @@
+//! Room on the disk: writes are refused before it is used up, and go on by themselves when there is some again.
+//!
+//! A node looks at its disk a few times a second. Below `storage.space_low_bytes` it is *short of space*: as a leader
+//! it hands over to a voter that is not, and where no quorum has room it refuses what would need some. So in normal
+//! operation neither the log nor RocksDB ever meets a full disk. When somebody else fills it, the [`ballast`] gives way,
+//! so that what was taken in by then can be written. If even that is used up, the log waits and so do flushes and applies: a write that found the disk full has changed nothing and may
+//! be repeated, unlike one whose sync failed. Nothing is acknowledged meanwhile, and reads go on.
+
+mod ballast;
+
+use std::{
+    fmt, io,
+    path::PathBuf,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use flaredb_engine::EngineError;
+use flaredb_proto::v1::flare_request::Command;
+use flaredb_raft::{MemberStatus, Role, Space};
+use photon_runtime::Condition;
+use tokio::time::{MissedTickBehavior, interval};
+
+use self::ballast::Ballast;
+use crate::{metrics::Metrics, region::Region, status::Refusal};
+
+/// How often the disk is looked at.
+const EVERY: Duration = Duration::from_millis(200);
+/// Looks between two attempts to hand leadership over.
+const LOOKS_PER_ATTEMPT: u32 = 10;
+/// Attempts after which callers are told that there is no room, instead of to look for another leader.
+const ATTEMPTS_MAX: u32 = 3;
+/// How often an apply that found the disk full is tried again.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
+
+/// What a look at the disk found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Free {
+    /// Bytes that are free for this process.
+    pub(crate) free_bytes: u64,
+    /// Bytes of the whole disk.
+    pub(crate) total_bytes: u64,
+}
+
+/// The disk of a data folder.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    folder: PathBuf,
+    low_bytes: u64,
+}
+
+impl Disk {
+    /// The disk that holds `folder`, of which `low_bytes` are to stay free.
+    pub(crate) fn new(folder: PathBuf, low_bytes: u64) -> Self {
+        Self { folder, low_bytes }
+    }
+
+    /// Looks how much is free.
+    pub(crate) fn look(&self) -> io::Result<Free> {
+        let found = nix::sys::statvfs::statvfs(&self.folder)?;
+        let block_bytes = found.fragment_size();
+        let bytes = |blocks: u64| blocks.saturating_mul(block_bytes);
+        Ok(Free { free_bytes: bytes(found.blocks_available()), total_bytes: bytes(found.blocks()) })
+    }
+
+    /// Whether the disk is too full. Once it is, a quarter more must be free before it is not any more.
+    fn is_short(&self, free_bytes: u64, was_short: bool) -> bool {
+        let enough =
+            if was_short { self.low_bytes.saturating_add(self.low_bytes / 4) } else { self.low_bytes };
+        free_bytes < enough
+    }
+}
+
+/// Why writes are refused at the moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Closed {
+    /// There is no room where it would be needed.
+    NoRoom(String),
+    /// Another node is to lead, which has room.
+    HandingOver,
+}
+
+/// The room of this node, as writes, applies and flushes see it.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    closed: RwLock<Option<Closed>>,
+    /// The database found the disk full and has not written since.
+    state_waits: AtomicBool,
+    ending: AtomicBool,
+}
+
+impl Room {
+    /// Lets a command in, unless it would need room that is not there. Nothing of it was written when it is refused.
+    ///
+    /// # Errors
+    /// [`Refusal::NoSpace`], or [`Refusal::NotLeader`] while a node with room takes over.
+    pub(crate) fn admit(&self, command: &Command) -> Result<(), Refusal> {
+        if makes_room(command) {
+            return Ok(());
+        }
+        match &*self.closed.read().unwrap_or_else(PoisonError::into_inner) {
+            None => Ok(()),
+            Some(Closed::NoRoom(why)) => Err(Refusal::NoSpace(why.clone())),
+            Some(Closed::HandingOver) => Err(Refusal::NotLeader { id: 0, endpoint: String::new() }),
+        }
+    }
+
+    fn close(&self, why: Option<Closed>) {
+        *self.closed.write().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    /// Repeats `work` for as long as it finds the disk full. Blocks.
+    pub(crate) fn patiently<T>(&self, mut work: impl FnMut() -> Result<T, EngineError>) -> io::Result<T> {
+        loop {
+            match work() {
+                Err(error) if error.is_full() => {
+                    if !self.state_waits.swap(true, Ordering::Relaxed) {
+                        tracing::warn!("the disk of the database is full; applying waits for room");
+                    }
+                    if self.ending.load(Ordering::Relaxed) {
+                        return Err(full(error));
+                    }
+                    std::thread::sleep(RETRY_DELAY);
+                }
+                done => {
+                    if self.state_waits.load(Ordering::Relaxed) && done.is_ok() {
+                        self.state_waits.store(false, Ordering::Relaxed);
+                        tracing::info!("the database is written again");
+                    }
+                    return done.map_err(io::Error::other);
+                }
+            }
+        }
+    }
+
+    /// Lets what waits for room fail, so that the process can end.
+    pub(crate) fn end(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The error that tells the Raft host that nothing has changed.
+pub(crate) fn full(error: EngineError) -> io::Error {
+    io::Error::new(io::ErrorKind::StorageFull, error)
+}
+
+/// Commands that are small and let something be forgotten: how an operator gets room back.
+fn makes_room(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::DeleteNamespace(_) | Command::CompactHistory(_) | Command::CollectTombstones(_)
+    )
+}
+
+/// Watches over the room of one node.
+pub(crate) struct Watcher {
+    /// The node's disk.
+    pub(crate) disk: Arc<Disk>,
+    /// Where writes find what this found.
+    pub(crate) room: Arc<Room>,
+    /// Where the Raft host finds it.
+    pub(crate) space: Space,
+    /// The region whose writes are let in or not.
+    pub(crate) region: Arc<Region>,
+    /// Where the amounts are shown.
+    pub(crate) metrics: Metrics,
+    /// Whether the node is ready, as far as its room goes.
+    pub(crate) ready: Condition,
+}
+
+impl Watcher {
+    /// Looks, decides and acts for as long as it is polled.
+    pub(crate) async fn watch(self) {
+        let mut tick = interval(EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut short, mut handing_over) = (false, HandingOver::default());
+        let mut ballast = Ballast::new(&self.disk.folder, self.disk.low_bytes);
+        loop {
+            tick.tick().await;
+            ballast = self.weigh(ballast).await;
+            let own = self.look(short);
+            short = own.is_some();
+            self.space.set_short(short);
+            self.metrics.short_of_space(short || self.space.log_waits());
+            let status = self.region.group.status();
+            let decision = decide(own.as_deref(), status.role == Role::Leader, &status.members);
+            self.report(own.as_deref(), &decision);
+            let closed = match decision {
+                Decision::Open => handing_over.reset(),
+                Decision::Refuse(why) => Some(Closed::NoRoom(why)),
+                Decision::HandOver { to, why } => handing_over.next(&self.region, to, why).await,
+            };
+            self.room.close(closed);
+        }
+    }
+
+    /// Takes the ballast in where there is room for it, and gives it up where there is none.
+    async fn weigh(&self, mut ballast: Ballast) -> Ballast {
+        let Ok(Free { free_bytes, .. }) = self.disk.look() else { return ballast };
+        if ballast.is_held() && (free_bytes < self.disk.low_bytes / 4 || self.waits()) {
+            tracing::warn!(free_bytes, "the disk is full; the ballast gives way");
+            if let Err(error) = ballast.release() {
+                tracing::warn!(%error, "the ballast could not be released");
+            }
+            return ballast;
+        }
+        let wanted =
+            ballast.bytes().saturating_add(self.disk.low_bytes).saturating_add(self.disk.low_bytes / 4);
+        if ballast.is_held() || ballast.bytes() == 0 || free_bytes < wanted {
+            return ballast;
+        }
+        let (folder, bytes) = (self.disk.folder.clone(), ballast.bytes());
+        let taken = tokio::task::spawn_blocking(move || {
+            if let Err(error) = ballast.take() {
+                tracing::warn!(%error, "the ballast could not be taken in");
+            }
+            ballast
+        });
+        taken.await.unwrap_or_else(|_ending| Ballast::new(&folder, bytes))
+    }
+
+    /// Whether something waits for room already.
+    fn waits(&self) -> bool {
+        self.space.log_waits() || self.room.state_waits.load(Ordering::Relaxed)
+    }
+
+    /// Why this node is short of space, if it is.
+    fn look(&self, was_short: bool) -> Option<String> {
+        if self.space.log_waits() {
+            return Some("the disk of the Raft log is full".to_owned());
+        }
+        if self.room.state_waits.load(Ordering::Relaxed) {
+            return Some("the disk of the database is full".to_owned());
+        }
+        match self.disk.look() {
+            Ok(free) => {
+                self.metrics.disk(free);
+                self.disk.is_short(free.free_bytes, was_short).then(|| self.words(free.free_bytes))
+            }
+            Err(error) => {
+                tracing::warn!(folder = %self.disk.folder.display(), %error, "cannot see how much of the disk is free");
+                None
+            }
+        }
+    }
+
+    fn words(&self, free_bytes: u64) -> String {
+        let (free, low) = (Mib(free_bytes), Mib(self.disk.low_bytes));
+        format!("{free} are free in {}, {low} must stay so", self.disk.folder.display())
+    }
+
+    fn report(&self, own: Option<&str>, decision: &Decision) {
+        match (own, decision) {
+            (_, Decision::Refuse(why)) => {
+                self.ready.not_ready(format!("writes are refused, reads go on: {why}"))
+            }
+            (Some(why), _) => self.ready.not_ready(format!("short of space: {why}")),
+            (None, _) => self.ready.ok(),
+        }
+    }
+}
+
+/// Leadership that is to go to a node with room.
+#[derive(Default)]
+struct HandingOver {
+    looks: u32,
+}
+
+impl HandingOver {
+    fn reset(&mut self) -> Option<Closed> {
+        self.looks = 0;
+        None
+    }
+
+    /// Tries at once and then now and then; what writers are told meanwhile.
+    async fn next(&mut self, region: &Region, to: u64, why: String) -> Option<Closed> {
+        let due = self.looks.is_multiple_of(LOOKS_PER_ATTEMPT);
+        self.looks = self.looks.saturating_add(1);
+        if due && let Err(error) = region.group.transfer_leader(Some(to)).await {
+            tracing::warn!(to, %error, "short of space, but leadership was not handed over");
+        }
+        Some(match self.looks > LOOKS_PER_ATTEMPT * ATTEMPTS_MAX {
+            true => Closed::NoRoom(why),
+            false => Closed::HandingOver,
+        })
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Decision {
+    /// Writes are let in.
+    Open,
+    /// Writes are refused.
+    Refuse(String),
+    /// Another node should lead.
+    HandOver { to: u64, why: String },
+}
+
+/// What a node does about its own room and its peers'. Pure.
+fn decide(own: Option<&str>, leads: bool, members: &[MemberStatus]) -> Decision {
+    let voters: Vec<&MemberStatus> = members.iter().filter(|member| member.voter).collect();
+    if !leads {
+        return Decision::Open;
+    }
+    let short: Vec<u64> = voters.iter().filter(|voter| voter.short_of_space).map(|voter| voter.id).collect();
+    let roomy = voters.iter().find(|voter| !voter.short_of_space);
+    match (own, roomy) {
+        (None, _) if short.is_empty() => Decision::Open,
+        (Some(why), None) => Decision::Refuse(why.to_owned()),
+        _ if voters.len() - short.len() <= voters.len() / 2 => {
+            Decision::Refuse(format!("no quorum has room, voters {short:?} are short of space"))
+        }
+        (Some(why), Some(voter)) => Decision::HandOver { to: voter.id, why: why.to_owned() },
+        (None, _) => Decision::Open,
+    }
+}
+
+/// Bytes for people.
+pub(crate) struct Mib(pub(crate) u64);
+
+impl fmt::Display for Mib {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} MiB", self.0 >> 20)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn members(short: &[bool]) -> Vec<MemberStatus> {
+        let member = |(id, &short_of_space): (u64, &bool)| MemberStatus {
+            id,
+            endpoint: String::new(),
+            voter: true,
+            matched_index: None,
+            short_of_space,
+        };
+        (1..).zip(short).map(member).collect()
+    }
+
+    #[test]
+    fn short_leader_hands_over_to_a_voter_with_room_and_refuses_when_there_is_none() {
+        let why = || "why".to_owned();
+        let own = Some("why");
+        let decided = |short: &[bool]| decide(own, true, &members(short));
+        assert_eq!(decided(&[true, false, false]), Decision::HandOver { to: 2, why: why() });
+        assert_eq!(decided(&[true, true, true]), Decision::Refuse(why()));
+        assert_eq!(decided(&[true]), Decision::Refuse(why()));
+        assert!(matches!(decided(&[true, true, false]), Decision::Refuse(_)));
+    }
+
+    #[test]
+    fn leader_with_room_writes_while_a_quorum_has_room() {
+        let decided = |short: &[bool]| decide(None, true, &members(short));
+        assert_eq!(decided(&[false, false, false]), Decision::Open);
+        assert_eq!(decided(&[false, true, false]), Decision::Open);
+        assert!(matches!(decided(&[false, true, true]), Decision::Refuse(why) if why.contains("[2, 3]")));
+    }
+
+    #[test]
+    fn follower_refuses_nothing_by_itself() {
+        assert_eq!(decide(Some("why"), false, &members(&[true, true, true])), Decision::Open);
+    }
+
+    #[test]
+    fn disk_that_was_short_needs_a_quarter_more() {
+        let disk = Disk::new(PathBuf::from("/"), 1_000);
+        assert!(!disk.is_short(1_000, false) && disk.is_short(999, false));
+        assert!(disk.is_short(1_249, true) && !disk.is_short(1_250, true));
+        assert!(!Disk::new(PathBuf::from("/"), 0).is_short(0, true), "0 keeps no reserve");
+    }
+
+    #[test]
+    fn what_makes_room_is_let_in_when_there_is_none() {
+        let room = Room::default();
+        room.close(Some(Closed::NoRoom("full".to_owned())));
+        room.admit(&Command::CompactHistory(Default::default())).unwrap();
+        let refused = room.admit(&Command::CasPut(Default::default()));
+        assert!(matches!(refused, Err(Refusal::NoSpace(why)) if why == "full"));
+        room.close(None);
+        room.admit(&Command::CasPut(Default::default())).unwrap();
+    }
+}
