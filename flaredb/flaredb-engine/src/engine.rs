@@ -87,6 +87,15 @@ impl Engine {
         Ok(Self { db: Arc::new(db), durability: options.durability })
     }
 
+    /// From now on no file of the folder is removed, so that it can be copied while it is in use: what the copied
+    /// manifest names is there.
+    ///
+    /// # Errors
+    /// When RocksDB refuses.
+    pub fn keep_files(&self) -> Result<(), EngineError> {
+        Ok(self.db.disable_file_deletions()?)
+    }
+
     /// The region with this number, empty if it is new.
     ///
     /// # Errors

@@ -6,7 +6,11 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use tonic::transport::Endpoint;
 
-use crate::{fatal::FatalHook, metrics::Metrics};
+use crate::{
+    fatal::FatalHook,
+    metrics::Metrics,
+    simulation::{Link, SimulatedDisk},
+};
 
 /// Everything that one process needs to host regions.
 #[derive(Clone, Debug)]
@@ -29,6 +33,8 @@ pub struct NodeConfig {
     pub fatal: FatalHook,
     /// Counters; register them once.
     pub metrics: Metrics,
+    /// The disk of a simulated node; `None`: a real one.
+    pub simulated: Option<Arc<dyn SimulatedDisk>>,
 }
 
 impl NodeConfig {
@@ -44,6 +50,7 @@ impl NodeConfig {
             checkpoint: CheckpointConfig::default(),
             fatal: FatalHook::abort(),
             metrics: Metrics::default(),
+            simulated: None,
         }
     }
 }
@@ -133,16 +140,35 @@ impl Default for CheckpointConfig {
 
 type MakeEndpoint = dyn Fn(&str) -> Result<Endpoint, tonic::transport::Error> + Send + Sync;
 
+type MakeLink = dyn Fn(&str) -> Arc<dyn Link> + Send + Sync;
+
 /// Turns a member's endpoint string into a gRPC endpoint; this is where TLS comes in.
 #[derive(Clone)]
-pub struct Connector(Arc<MakeEndpoint>);
+pub struct Connector(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    Endpoints(Arc<MakeEndpoint>),
+    Links(Arc<MakeLink>),
+}
+
+/// What a connector makes of a member's endpoint string.
+pub(crate) enum Way {
+    Endpoint(Box<Endpoint>),
+    Link(Arc<dyn Link>),
+}
 
 impl Connector {
     /// A connector of one's own, for example with TLS.
     pub fn new(
         make: impl Fn(&str) -> Result<Endpoint, tonic::transport::Error> + Send + Sync + 'static,
     ) -> Self {
-        Self(Arc::new(make))
+        Self(Kind::Endpoints(Arc::new(make)))
+    }
+
+    /// A connector that reaches peers in a way of its own, as a simulation does.
+    pub fn links(make: impl Fn(&str) -> Arc<dyn Link> + Send + Sync + 'static) -> Self {
+        Self(Kind::Links(Arc::new(make)))
     }
 
     /// Plain HTTP; `host:port` and `http://host:port` are both understood.
@@ -153,8 +179,11 @@ impl Connector {
         })
     }
 
-    pub(crate) fn endpoint(&self, address: &str) -> Result<Endpoint, tonic::transport::Error> {
-        (self.0)(address)
+    pub(crate) fn way(&self, address: &str) -> Result<Way, tonic::transport::Error> {
+        match &self.0 {
+            Kind::Endpoints(make) => make(address).map(|endpoint| Way::Endpoint(Box::new(endpoint))),
+            Kind::Links(make) => Ok(Way::Link(make(address))),
+        }
     }
 }
 

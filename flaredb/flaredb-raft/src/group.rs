@@ -4,6 +4,7 @@
 //! leader, except for reads, which any replica can serve.
 
 pub(crate) mod checkpoint;
+mod inspect;
 mod membership;
 pub(crate) mod read;
 mod status;
@@ -26,6 +27,7 @@ use openraft::{
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use self::inspect::{EntrySummary, LogSummary};
 pub(crate) use self::status::leadership as status_of;
 pub use self::status::{GroupStatus, Leadership, MemberStatus, Role};
 use crate::{

@@ -4,6 +4,7 @@
 //! keeps its recent entries in memory ([`region`]), readable before they are on disk; older ones are read back
 //! from the engine. [`store`] is the view that openraft has of one region.
 
+mod files;
 #[cfg(test)]
 mod full_tests;
 #[cfg(test)]
@@ -19,15 +20,28 @@ use std::{io, path::Path, sync::Arc};
 
 use raft_engine::{Config, ReadableSize, RecoveryMode};
 
-use crate::config::LogConfig;
+use crate::{config::LogConfig, simulation::SimulatedDisk};
 
-pub(crate) type Engine = raft_engine::Engine;
+pub(crate) type Engine = raft_engine::Engine<files::Files>;
 
 /// Opens the log; a torn write at its end, from a crash, is cut off.
 pub(crate) fn open(dir: &Path, config: &LogConfig) -> io::Result<Arc<Engine>> {
+    open_in(files::Files::real(), dir, config)
+}
+
+/// Opens the log of a simulated node.
+pub(crate) fn open_simulated(
+    disk: Arc<dyn SimulatedDisk>,
+    dir: &Path,
+    config: &LogConfig,
+) -> io::Result<Arc<Engine>> {
+    open_in(files::Files::Simulated(disk), dir, config)
+}
+
+fn open_in(files: files::Files, dir: &Path, config: &LogConfig) -> io::Result<Arc<Engine>> {
     std::fs::create_dir_all(dir)?;
     let dir = dir.to_str().ok_or_else(|| io::Error::other("the path of the log is not UTF-8"))?;
-    let engine = Engine::open(Config {
+    let config = Config {
         dir: dir.to_owned(),
         recovery_mode: RecoveryMode::TolerateTailCorruption,
         // Values are opaque and often compressed already; the writer thread has better things to do.
@@ -38,7 +52,8 @@ pub(crate) fn open(dir: &Path, config: &LogConfig) -> io::Result<Arc<Engine>> {
         prefill_for_recycle: config.prefill_bytes > 0,
         prefill_limit: (config.prefill_bytes > 0).then_some(ReadableSize(config.prefill_bytes)),
         ..Config::default()
-    });
+    };
+    let engine = Engine::open_with_file_system(config, Arc::new(files));
     engine.map(Arc::new).map_err(engine_error)
 }
 

@@ -28,6 +28,7 @@ use crate::{
     entry::Entry,
     fatal::{FatalError, FatalHook},
     metrics::Metrics,
+    simulation,
     state_machine::{Applied, CommandEntry, SnapshotReader, SnapshotWriter, StateMachine},
     types::{LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig, position},
 };
@@ -153,7 +154,7 @@ impl Shared {
         call: impl FnOnce(&Self) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
         let shared = Arc::clone(self);
-        match tokio::task::spawn_blocking(move || call(&shared)).await {
+        match simulation::blocking(move || call(&shared)).await {
             Ok(called) => called.map_err(|error| self.fail(error)),
             // The runtime is going down and took the call with it.
             Err(ended) if ended.is_cancelled() => Err(io::Error::other(ended)),

@@ -26,6 +26,7 @@ use crate::{
     },
     machine::{Machine, spool},
     proto::v1::raft_transport_server::RaftTransportServer,
+    simulation,
     space::Space,
     state_machine::StateMachine,
     transport::{
@@ -123,8 +124,26 @@ fn spool_dir(config: &NodeConfig) -> PathBuf {
 }
 
 fn open_files(config: &NodeConfig) -> Result<Arc<Engine>, OpenError> {
-    let engine = spool::clean(&spool_dir(config)).and_then(|()| log::open(&log_dir(config), &config.log));
+    let open = || match &config.simulated {
+        Some(disk) => log::open_simulated(Arc::clone(disk), &log_dir(config), &config.log),
+        None => log::open(&log_dir(config), &config.log),
+    };
+    let engine = spool::clean(&spool_dir(config)).and_then(|()| open());
     engine.map_err(|source| OpenError::Log { dir: config.dir.display().to_string(), source })
+}
+
+fn start_writer(
+    engine: &Arc<Engine>,
+    config: &NodeConfig,
+    tasks: &TaskTracker,
+) -> io::Result<(WriterHandle, Option<JoinHandle<()>>)> {
+    let (engine, fatal, metrics) = (Arc::clone(engine), config.fatal.clone(), config.metrics.clone());
+    let Some(disk) = &config.simulated else {
+        return writer::spawn(engine, fatal, metrics).map(|(writer, thread)| (writer, Some(thread)));
+    };
+    let (writer, task) = writer::simulated(engine, fatal, metrics, Arc::clone(disk));
+    tasks.spawn(task);
+    Ok((writer, None))
 }
 
 impl Node {
@@ -135,21 +154,20 @@ impl Node {
     pub async fn open(config: NodeConfig) -> Result<Self, OpenError> {
         let raft_config = raft_config(&config)?;
         let opened = config.clone();
-        let engine = tokio::task::spawn_blocking(move || open_files(&opened)).await;
+        let engine = simulation::blocking(move || open_files(&opened)).await;
         let failed = |source| OpenError::Log { dir: config.dir.display().to_string(), source };
         let engine = engine.map_err(|panic| failed(io::Error::other(panic)))??;
-        let (writer, thread) =
-            writer::spawn(Arc::clone(&engine), config.fatal.clone(), config.metrics.clone())
-                .map_err(failed)?;
+        let tasks = TaskTracker::new();
+        let (writer, thread) = start_writer(&engine, &config, &tasks).map_err(failed)?;
         let node = Self(Arc::new(Inner {
             raft_config,
             writer,
-            thread: Mutex::new(Some(thread)),
+            thread: Mutex::new(thread),
             engine: Mutex::new(Some(LogEngine(Arc::clone(&engine)))),
             regions: Arc::default(),
             channels: Arc::new(Channels::new(config.connector.clone())),
             opening: tokio::sync::Mutex::new(()),
-            tasks: TaskTracker::new(),
+            tasks,
             stop: CancellationToken::new(),
             config,
         }));
@@ -214,7 +232,7 @@ impl Node {
             check_continuity(&log, &machine)?;
             Ok(Parts { log: Arc::new(log), machine })
         };
-        tokio::task::spawn_blocking(open).await.map_err(io::Error::other)?
+        simulation::blocking(open).await.map_err(io::Error::other)?
     }
 
     async fn start(&self, id: u64, parts: Parts) -> Result<Group, String> {
@@ -266,9 +284,9 @@ impl Node {
         for replica in self.0.regions.all() {
             replica.shutdown().await;
         }
+        self.0.writer.stop().await;
         self.0.tasks.close();
         self.0.tasks.wait().await;
-        self.0.writer.stop().await;
         let thread = self.0.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(self.0.engine.lock().unwrap_or_else(PoisonError::into_inner).take());
         let Some(thread) = thread else { return };
@@ -311,7 +329,7 @@ async fn collect_files(
             () = stop.cancelled() => return,
         }
         let engine = Arc::clone(&engine);
-        let collected = tokio::task::spawn_blocking(move || engine.purge_expired_files()).await;
+        let collected = simulation::blocking(move || engine.purge_expired_files()).await;
         match collected {
             Ok(Ok(holding)) => {
                 for replica in holding.into_iter().filter_map(|id| regions.get(id)) {

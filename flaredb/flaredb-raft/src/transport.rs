@@ -8,6 +8,7 @@ pub(crate) mod channels;
 pub(crate) mod client;
 pub(crate) mod incoming;
 pub(crate) mod outgoing;
+pub(crate) mod route;
 pub(crate) mod service;
 
 use std::io;

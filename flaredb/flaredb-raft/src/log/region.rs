@@ -18,6 +18,7 @@ use crate::{
     codec::invalid,
     entry::Entry,
     proto::v1,
+    simulation,
     types::{LogId, Vote},
 };
 
@@ -152,6 +153,11 @@ impl RegionLog {
         next(self.read().purged.as_ref())
     }
 
+    /// The position up to which entries have been written.
+    pub(crate) fn written_position(&self) -> u64 {
+        self.read().written_end
+    }
+
     pub(super) fn vote(&self) -> Option<Vote> {
         self.read().vote
     }
@@ -248,7 +254,7 @@ impl RegionLog {
     }
 
     /// Reads entries of a range as far as they exist, at least one and at most about `bytes_max` bytes of them.
-    pub(super) async fn entries(
+    pub(crate) async fn entries(
         self: &Arc<Self>,
         range: std::ops::Range<u64>,
         bytes_max: usize,
@@ -259,7 +265,7 @@ impl RegionLog {
         }
         let log = Arc::clone(self);
         let evicted = split.evicted.clone();
-        let read = tokio::task::spawn_blocking(move || log.read_evicted(evicted, bytes_max));
+        let read = simulation::blocking(move || log.read_evicted(evicted, bytes_max));
         let mut entries = read.await.map_err(io::Error::other)??;
         let complete = u64::try_from(entries.len()).ok() == Some(split.evicted.end - split.evicted.start);
         let bytes: usize = entries.iter().map(|entry| entry.record().len()).sum();

@@ -29,6 +29,7 @@ use crate::{
     entry::Entry,
     fatal::{FatalError, FatalHook},
     metrics::Metrics,
+    simulation::SimulatedDisk,
     space::Space,
     types::{TypeConfig, Vote},
 };
@@ -150,12 +151,28 @@ pub(crate) fn spawn(
     fatal: FatalHook,
     metrics: Metrics,
 ) -> io::Result<(WriterHandle, JoinHandle<()>)> {
+    let (handle, writer) = new(engine, fatal, metrics);
+    let thread = std::thread::Builder::new().name("raft-log".to_owned()).spawn(move || writer.run())?;
+    Ok((handle, thread))
+}
+
+/// Makes a writer that runs as a task, for a simulation.
+pub(crate) fn simulated(
+    engine: Arc<Engine>,
+    fatal: FatalHook,
+    metrics: Metrics,
+    disk: Arc<dyn SimulatedDisk>,
+) -> (WriterHandle, impl Future<Output = ()>) {
+    let (handle, writer) = new(engine, fatal, metrics);
+    (handle, writer.run_simulated(disk))
+}
+
+fn new(engine: Arc<Engine>, fatal: FatalHook, metrics: Metrics) -> (WriterHandle, Writer) {
     let (queue, waiting) = mpsc::channel(QUEUE_WRITES_MAX);
     let budget = Arc::new(Semaphore::new(QUEUE_KIB_MAX as usize));
     let space = Space::default();
     let writer = Writer { engine, waiting, fatal, metrics, space: space.clone(), failed: false };
-    let thread = std::thread::Builder::new().name("raft-log".to_owned()).spawn(move || writer.run())?;
-    Ok((WriterHandle { queue, budget, space }, thread))
+    (WriterHandle { queue, budget, space }, writer)
 }
 
 struct Writer {
@@ -172,6 +189,18 @@ impl Writer {
         while let Some(first) = self.waiting.blocking_recv() {
             let writes = self.gather(first);
             let stop = writes.iter().any(|write| matches!(write, Write::Stop));
+            self.write(writes);
+            if stop {
+                return;
+            }
+        }
+    }
+
+    async fn run_simulated(mut self, disk: Arc<dyn SimulatedDisk>) {
+        while let Some(first) = self.waiting.recv().await {
+            let writes = self.gather(first);
+            let stop = writes.iter().any(|write| matches!(write, Write::Stop));
+            tokio::time::sleep(disk.write_delay()).await;
             self.write(writes);
             if stop {
                 return;

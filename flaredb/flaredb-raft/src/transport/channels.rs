@@ -10,11 +10,13 @@ use std::{
     time::Duration,
 };
 
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 
-use super::MESSAGE_BYTES_MAX;
+use super::{MESSAGE_BYTES_MAX, route::Route};
 use crate::{
-    config::Connector, proto::v1::raft_transport_client::RaftTransportClient, types::StoredMembership,
+    config::{Connector, Way},
+    proto::v1::raft_transport_client::RaftTransportClient,
+    types::StoredMembership,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -34,7 +36,7 @@ pub(crate) enum Lane {
     Snapshot,
 }
 
-pub(crate) type Client = RaftTransportClient<Channel>;
+pub(crate) type Client = RaftTransportClient<Route>;
 
 /// Where the members of a region are, by the newest membership that this node has seen, and which of them are silent.
 ///
@@ -84,7 +86,7 @@ impl Addresses {
 #[derive(Debug)]
 pub(crate) struct Channels {
     connector: Connector,
-    open: Mutex<BTreeMap<(String, Lane), Channel>>,
+    open: Mutex<BTreeMap<(String, Lane), Route>>,
 }
 
 impl Channels {
@@ -100,23 +102,28 @@ impl Channels {
             .max_encoding_message_size(MESSAGE_BYTES_MAX))
     }
 
-    fn channel(&self, endpoint: &str, lane: Lane) -> Result<Channel, tonic::transport::Error> {
+    fn channel(&self, endpoint: &str, lane: Lane) -> Result<Route, tonic::transport::Error> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(channel) = open.get(&(endpoint.to_owned(), lane)) {
             return Ok(channel.clone());
         }
-        let channel = self
-            .connector
-            .endpoint(endpoint)?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .connect_lazy();
+        let channel = match self.connector.way(endpoint)? {
+            Way::Endpoint(endpoint) => Route::Channel(connect(*endpoint)),
+            Way::Link(link) => Route::Link(link),
+        };
         open.insert((endpoint.to_owned(), lane), channel.clone());
         Ok(channel)
     }
+}
+
+fn connect(endpoint: Endpoint) -> Channel {
+    endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .connect_lazy()
 }

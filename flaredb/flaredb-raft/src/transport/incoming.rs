@@ -21,6 +21,7 @@ use crate::{
         spool::{CHUNK_BYTES_MAX, SpoolWriter},
     },
     proto::v1,
+    simulation,
     types::{Raft, Snapshot, SnapshotMeta, Vote},
 };
 
@@ -120,7 +121,7 @@ impl Transfer {
     async fn store(&mut self, data: Bytes) -> Result<(), Status> {
         let Some(mut spool) = self.spool.take() else { return Ok(()) };
         // A failed write loses the spool; the sender is told to begin again.
-        let written = tokio::task::spawn_blocking(move || spool.write(&data).map(|()| spool)).await;
+        let written = simulation::blocking(move || spool.write(&data).map(|()| spool)).await;
         match written.map_err(io::Error::other).flatten() {
             Ok(spool) => self.spool = Some(spool),
             Err(error) => {

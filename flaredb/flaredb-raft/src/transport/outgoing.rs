@@ -14,6 +14,7 @@ use crate::{
     config::Timing,
     machine::{SNAPSHOT_CHUNK_BYTES, SnapshotData},
     proto::v1,
+    simulation,
     state_machine::{SnapshotChunk, SnapshotReader},
     types::{Snapshot, Vote},
 };
@@ -151,6 +152,6 @@ fn is_transient(status: &Status) -> bool {
 
 async fn read(view: &Arc<dyn SnapshotReader>, cursor: Vec<u8>) -> io::Result<SnapshotChunk> {
     let view = Arc::clone(view);
-    let read = tokio::task::spawn_blocking(move || view.read(&cursor, SNAPSHOT_CHUNK_BYTES));
+    let read = simulation::blocking(move || view.read(&cursor, SNAPSHOT_CHUNK_BYTES));
     read.await.map_err(io::Error::other).flatten()
 }
