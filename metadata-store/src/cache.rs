@@ -1,9 +1,8 @@
 //! The list-watch cache: a local copy of the records under a prefix, kept as the store has them.
 //!
-//! It lists, then watches from there on. Readers take a [`Snapshot`], which is one whole revision and never changes;
-//! new revisions are swapped in whole. While the store is away readers go on with what there is, and
-//! [`Cache::staleness`] says how old it is; when the store has forgotten what was missed, everything is listed anew
-//! beside the old snapshot. Only the watch writes the cache: a writer that wants to read its own write waits for its
+//! It is fed by [`Follow`]. Readers take a [`Snapshot`], which is one whole revision and never changes; new revisions
+//! are swapped in whole. While the store is away readers go on with what there is, and [`Cache::staleness`] says how
+//! old it is; what has to be listed anew is listed beside the old snapshot. Only the watch writes the cache: a writer that wants to read its own write waits for its
 //! version ([`Cache::wait_for`]).
 //!
 //! Memory is bounded: what is beyond [`CacheLimits`] is not taken, the cache stays at the last snapshot that fits and
@@ -12,26 +11,21 @@
 mod snapshot;
 
 use std::{
+    error::Error,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
-use futures::{FutureExt as _, StreamExt as _};
+use futures::FutureExt as _;
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 
 pub use self::snapshot::{CacheLimits, Snapshot};
 use self::snapshot::{Draft, Full};
-use crate::{MetadataStore, Revision, StoreError, Token, Version, Watch};
+use crate::{Follow, MetadataStore, Page, Update, Version, error::chain};
 
-/// First and longest pause after the store could not be followed.
-const PAUSE_MS: (u64, u64) = (50, 2_000);
-
-/// Backends say at least every few seconds that they are there; a watch that is silent for longer is taken for dead.
-const SILENCE_MAX: Duration = Duration::from_secs(15);
-
-/// Revisions that are swapped in together when several are there at once.
-const REVISIONS_MAX: usize = 256;
+/// Updates that are swapped in together when several are there at once.
+const UPDATES_MAX: usize = 256;
 
 /// A local copy of the records under a prefix. It follows the store until it is dropped.
 #[derive(Debug)]
@@ -57,17 +51,6 @@ pub struct Staleness {
     pub problem: Option<String>,
 }
 
-/// Why following ended.
-#[derive(Debug, thiserror::Error)]
-enum Lost {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Full(#[from] Full),
-    #[error("the watch {0}")]
-    Watch(&'static str),
-}
-
 impl Cache {
     /// Starts to follow `prefix` of the store. Needs a tokio runtime.
     pub fn start(store: Arc<dyn MetadataStore>, prefix: impl Into<String>, limits: CacheLimits) -> Cache {
@@ -76,10 +59,9 @@ impl Cache {
             version: watch::Sender::new(Version::ABSENT),
             contact: Mutex::default(),
         });
-        let follower =
-            Follower { store, prefix: prefix.into(), limits, shared: Arc::clone(&shared), draft: None };
+        let follow = Follow::new(store, prefix.into());
         let mut task = JoinSet::new();
-        task.spawn(follower.run());
+        task.spawn(Keeper::new(follow, limits, Arc::clone(&shared)).run());
         Cache { shared, _task: task }
     }
 
@@ -127,81 +109,80 @@ impl Shared {
 }
 
 /// Keeps the copy.
-struct Follower {
-    store: Arc<dyn MetadataStore>,
-    prefix: String,
+struct Keeper {
+    follow: Follow,
     limits: CacheLimits,
     shared: Arc<Shared>,
-    /// What the last snapshot was made of; `None`: list anew.
-    draft: Option<Draft>,
+    /// A list that is not complete.
+    listing: Draft,
+    /// What the next snapshot is made of.
+    draft: Draft,
+    /// Whether the draft is of a later time than the snapshot.
+    is_due: bool,
 }
 
-impl Follower {
+impl Keeper {
+    fn new(follow: Follow, limits: CacheLimits, shared: Arc<Shared>) -> Keeper {
+        let draft = || Draft::new(limits);
+        Keeper { follow, limits, shared, listing: draft(), draft: draft(), is_due: false }
+    }
+
     async fn run(mut self) {
-        let mut pause_ms = PAUSE_MS.0;
         loop {
-            let lost = self.follow(&mut pause_ms).await;
-            // A change that did not fit is not in the draft, so there is nothing to go on from.
-            if matches!(lost, Lost::Store(StoreError::TooOld { .. }) | Lost::Full(_)) {
-                self.draft = None;
+            let first = self.follow.next().await;
+            self.take(first);
+            for _ in 1..UPDATES_MAX {
+                let Some(update) = self.follow.next().now_or_never() else { break };
+                self.take(update);
             }
-            tracing::warn!(prefix = self.prefix, error = %lost, "metadata is not followed; the cache gets older");
-            self.shared.contact().problem = Some(lost.to_string());
-            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
-            pause_ms = (pause_ms * 2).min(PAUSE_MS.1);
+            self.publish();
         }
     }
 
-    /// Follows until something goes wrong, and says what.
-    async fn follow(&mut self, pause_ms: &mut u64) -> Lost {
-        match self.try_follow(pause_ms).await {
-            Err(lost) => lost,
-            Ok(()) => Lost::Watch("ended"),
-        }
-    }
-
-    async fn try_follow(&mut self, pause_ms: &mut u64) -> Result<(), Lost> {
-        let draft = match &mut self.draft {
-            Some(draft) => draft,
-            missing => {
-                let draft = list(self.store.as_ref(), &self.prefix, self.limits).await?;
-                self.shared.publish(draft.snapshot());
-                missing.insert(draft)
+    fn take(&mut self, update: Update) {
+        let taken = match update {
+            Update::Page(page) => self.list(page),
+            Update::Revision(revision) => {
+                self.is_due = true;
+                self.draft.apply(revision)
+            }
+            Update::Lost(lost) => {
+                self.publish();
+                return self.give_up(&lost);
             }
         };
-        let mut watch = self.store.watch(&self.prefix, draft.version().next()).await?;
-        loop {
-            let Some(revisions) = next(&mut watch).await? else { return Ok(()) };
-            for revision in revisions {
-                draft.apply(revision?)?;
-            }
-            self.shared.publish(draft.snapshot());
-            *pause_ms = PAUSE_MS.0;
+        if let Err(full) = taken {
+            // The change that did not fit may be in the draft in part.
+            self.is_due = false;
+            self.follow.list_anew();
+            self.give_up(&full);
         }
     }
-}
 
-async fn list(store: &dyn MetadataStore, prefix: &str, limits: CacheLimits) -> Result<Draft, Lost> {
-    let (mut draft, mut token): (Draft, Option<Token>) = (Draft::new(limits), None);
-    loop {
-        let page = store.scan(prefix, 0, token.as_ref()).await?;
-        draft.list(page.records, page.revision)?;
-        token = page.next;
-        if token.is_none() {
-            return Ok(draft);
+    fn list(&mut self, page: Page) -> Result<(), Full> {
+        self.listing.list(page.records, page.revision)?;
+        if page.next.is_none() {
+            self.draft = std::mem::replace(&mut self.listing, Draft::new(self.limits));
+            self.is_due = true;
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self) {
+        if std::mem::take(&mut self.is_due) {
+            self.shared.publish(self.draft.snapshot());
         }
     }
-}
 
-/// The next revision, with those that are there already behind it.
-async fn next(watch: &mut Watch) -> Result<Option<Vec<Result<Revision, StoreError>>>, Lost> {
-    let first = timeout(SILENCE_MAX, watch.next()).await.map_err(|_elapsed| Lost::Watch("fell silent"))?;
-    let Some(first) = first else { return Ok(None) };
-    let mut revisions = vec![first];
-    while revisions.len() < REVISIONS_MAX
-        && let Some(Some(more)) = watch.next().now_or_never()
-    {
-        revisions.push(more);
+    /// Until the follower goes on.
+    fn give_up(&mut self, problem: &(dyn Error + 'static)) {
+        self.listing = Draft::new(self.limits);
+        let problem = chain(problem);
+        tracing::warn!(
+            prefix = self.follow.prefix(),
+            problem,
+            "metadata is not followed; the cache gets older"
+        );
+        self.shared.contact().problem = Some(problem);
     }
-    Ok(Some(revisions))
 }

@@ -121,6 +121,12 @@ impl StoreError {
     }
 }
 
+/// An error with everything behind it.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error: &&dyn Error| (*error).source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// Which compares of a commit did not hold, and what was there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conflict {

@@ -1,8 +1,8 @@
 //! The metadata store: the one trait behind which services keep their records, and what stands behind it.
 //!
 //! Start at [`MetadataStore`]; [`open()`] makes one from a service's `[metadata]` section. A service names its
-//! [`Namespace`], writes typed records ([`Entity`]) by atomic [`Commit`]s, and follows them by a [`Cache`] or a
-//! watch of its own.
+//! [`Namespace`], writes typed records ([`Entity`]) by atomic [`Commit`]s, and follows them by a [`Cache`], or by
+//! [`Follow`] into a copy of its own.
 //!
 //! # The contract
 //! - Keys are paths inside the namespace's prefix; a key outside it is refused before it leaves the process.
@@ -27,6 +27,7 @@ mod embedded;
 mod entity;
 mod error;
 mod flaredb;
+mod follow;
 mod namespace;
 mod open;
 mod record;
@@ -41,6 +42,7 @@ pub use embedded::EmbeddedStore;
 pub use entity::{Entity, UpgradeError, decode, encode};
 pub use error::{Cause, Conflict, Found, OpenError, StoreError};
 pub use flaredb::FlareDbStore;
+pub use follow::{Follow, Lost, Update};
 pub use namespace::Namespace;
 pub use open::{Credentials, open};
 pub use record::{Event, Page, Record, Revision, Version};

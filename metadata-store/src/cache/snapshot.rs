@@ -88,10 +88,6 @@ impl Draft {
         Draft { records: Arc::default(), version: Version::ABSENT, bytes: 0, limits }
     }
 
-    pub(super) fn version(&self) -> Version {
-        self.version
-    }
-
     /// As it is now. The next change copies the map (not the records), unless nobody holds this any more.
     pub(super) fn snapshot(&self) -> Snapshot {
         Snapshot { records: Arc::clone(&self.records), version: self.version }
@@ -113,7 +109,7 @@ impl Draft {
                 None => self.remove(&key),
             }
         }
-        self.version = self.version.max(version);
+        self.version = version;
         self.fits()
     }
 
@@ -178,13 +174,5 @@ mod tests {
             full.to_string(),
             "22 bytes are more than the cache takes, which is 20; it stays as it was"
         );
-    }
-
-    #[test]
-    fn progress_moves_the_version_and_never_back() {
-        let mut draft = Draft::new(CacheLimits::default());
-        draft.apply(revision(7, Vec::new())).unwrap();
-        draft.apply(revision(6, Vec::new())).unwrap();
-        assert_eq!(draft.version(), Version(7));
     }
 }

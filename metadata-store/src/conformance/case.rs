@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use super::{Cause, Harness, MetadataStore, StoreError, Version};
-use crate::{Commit, IdempotencyId, Record, Revision, Watch, Write};
+use crate::{Commit, IdempotencyId, Record, Revision, Watch, Write, error::chain};
 
 /// How long errors that pass by themselves are waited out.
 const PATIENCE: Duration = Duration::from_secs(45);
@@ -47,16 +47,6 @@ impl From<Cause> for Violation {
     fn from(error: Cause) -> Violation {
         Violation(format!("the harness failed: {}", chain(error.as_ref())))
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// Breaks the promise unless the condition holds.
