@@ -1,22 +1,23 @@
-//! Keeps the data plane as the metadata store says: lists, then watches, and publishes after each revision.
+//! Keeps the data plane as the metadata store says: follows it, and publishes after each revision.
 //!
 //! It is a reconciler: the catalog is a function of the records, computed by [`state`]; this file only moves
-//! things. A revision is published whole or not at all. When the store is away, what was published stays, and
-//! [`Served`] says how old it is; when the store has forgotten what was missed, everything is listed again while
-//! the old catalog goes on answering. Every few seconds of change, and at the end, the zones are saved.
+//! things. A revision is published whole or not at all, and so is a list. When the store is away, what was
+//! published stays, and [`Served`] says how old it is; when everything has to be listed again, the old catalog
+//! goes on answering until the list is complete. Every few seconds of change, and at the end, the zones are saved.
 
 mod serving;
 pub(crate) mod state;
 
-use std::time::{Duration, Instant};
-
-use futures::{StreamExt as _, future::OptionFuture};
-use metadata_store::{MetadataStore as _, Revision, StoreError, Version};
-use photon_runtime::errors::chain;
-use tokio::{
-    task::{JoinError, JoinSet, block_in_place},
-    time::timeout,
+use std::{
+    mem,
+    sync::Arc,
+    time::{Duration, Instant},
 };
+
+use futures::future::OptionFuture;
+use metadata_store::{Follow, Lost, Page, Revision, Update, Version};
+use photon_runtime::errors::chain;
+use tokio::task::{JoinError, JoinSet, block_in_place};
 use tokio_util::sync::CancellationToken;
 
 use self::state::{Loading, Merged, State, Touched};
@@ -28,23 +29,17 @@ use crate::{
     served::Served,
 };
 
-/// Records of one page of the list.
-const LIST_RECORDS: usize = 1000;
-
-/// First and longest pause after the store could not be followed.
-const PAUSE_MS: (u64, u64) = (50, 2_000);
-
-/// The store says at least this often that it is there; a watch that is silent for longer is taken for dead.
-const SILENCE_MAX: Duration = Duration::from_secs(15);
-
 /// Follows the store for the data plane.
 #[derive(Debug)]
 pub(crate) struct Feed {
     store: FlareDbMetadataStore,
+    follow: Follow,
     answerer: Answerer,
     served: Served,
     shelf: Shelf,
     checkpoint_every: Duration,
+    /// A list that is not complete, of which nothing is served.
+    loading: Loading,
     state: Option<State>,
     merges: JoinSet<Merged>,
     /// The one save that may be under way, which answers the revision that it saved.
@@ -53,20 +48,9 @@ pub(crate) struct Feed {
     save_due: Instant,
 }
 
-/// Why following ended.
-#[derive(Debug, thiserror::Error)]
-enum Lost {
-    /// The store's error.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// It ended or fell silent.
-    #[error("the watch {0}")]
-    Watch(&'static str),
-}
-
 /// What a feed does next.
 enum Next {
-    Revision(Revision),
+    Update(Update),
     Merged(Result<Merged, JoinError>),
     Saved(Result<Result<Version, CheckpointError>, JoinError>),
     SaveDue,
@@ -81,11 +65,13 @@ impl Feed {
         checkpoint_every: Duration,
     ) -> Feed {
         Feed {
+            follow: Follow::new(Arc::new(store.clone()), keys::PREFIX),
             store,
             answerer,
             served,
             shelf,
             checkpoint_every,
+            loading: Loading::default(),
             state: None,
             merges: JoinSet::new(),
             saving: JoinSet::new(),
@@ -111,74 +97,33 @@ impl Feed {
 
     /// Follows until `shutdown`, then saves.
     pub(crate) async fn run(mut self, shutdown: CancellationToken) {
-        let mut pause_ms = PAUSE_MS.0;
         if shutdown.run_until_cancelled(self.store.opened()).await.is_none() {
             return;
         }
-        while let Some(lost) = shutdown.run_until_cancelled(self.follow(&mut pause_ms)).await {
-            if matches!(lost, Lost::Store(StoreError::TooOld { .. })) {
-                self.state = None;
-            }
-            tracing::warn!(error = %chain(&lost), "metadata store is not followed; answering from what is there");
-            self.served.note_error(chain(&lost).to_string());
-            let pause = tokio::time::sleep(Duration::from_millis(pause_ms));
-            pause_ms = (pause_ms * 2).min(PAUSE_MS.1);
-            if shutdown.run_until_cancelled(pause).await.is_none() {
-                break;
-            }
+        while let Some(next) = shutdown.run_until_cancelled(self.next()).await {
+            self.take(next);
         }
         self.save_last().await;
     }
 
-    /// Follows until something goes wrong, and says what.
-    async fn follow(&mut self, pause_ms: &mut u64) -> Lost {
-        match self.try_follow(pause_ms).await {
-            Err(lost) => lost,
-            Ok(()) => Lost::Watch("ended"),
-        }
-    }
-
-    async fn try_follow(&mut self, pause_ms: &mut u64) -> Result<(), Lost> {
-        let version = match &self.state {
-            Some(state) => state.version(),
-            None => self.load().await?,
-        };
-        let mut revisions = self.store.watch(keys::PREFIX, version.next()).await?;
-        let mut silent_since = Instant::now();
-        loop {
-            let silence = SILENCE_MAX.saturating_sub(silent_since.elapsed());
-            let Some(next) = self.next(timeout(silence, revisions.next())).await? else { return Ok(()) };
-            if let Next::Revision(_) = &next {
-                silent_since = Instant::now();
-                *pause_ms = PAUSE_MS.0;
-            }
-            self.take(next);
-        }
-    }
-
-    /// Waits for what is next; `None` when the watch ended.
-    async fn next(
-        &mut self,
-        revision: impl Future<Output = Result<Option<Result<Revision, StoreError>>, tokio::time::error::Elapsed>>,
-    ) -> Result<Option<Next>, Lost> {
+    async fn next(&mut self) -> Next {
         let wants_save =
             self.saving.is_empty() && self.state.as_ref().is_some_and(|s| s.version() != self.saved);
         let save_due = tokio::time::Instant::from_std(self.save_due);
         let save_due: OptionFuture<_> = wants_save.then(|| tokio::time::sleep_until(save_due)).into();
         tokio::select! {
-            revision = revision => match revision.map_err(|_elapsed| Lost::Watch("fell silent"))? {
-                Some(revision) => Ok(Some(Next::Revision(revision?))),
-                None => Ok(None),
-            },
-            Some(merged) = self.merges.join_next() => Ok(Some(Next::Merged(merged))),
-            Some(saved) = self.saving.join_next() => Ok(Some(Next::Saved(saved))),
-            Some(()) = save_due => Ok(Some(Next::SaveDue)),
+            update = self.follow.next() => Next::Update(update),
+            Some(merged) = self.merges.join_next() => Next::Merged(merged),
+            Some(saved) = self.saving.join_next() => Next::Saved(saved),
+            Some(()) = save_due => Next::SaveDue,
         }
     }
 
     fn take(&mut self, next: Next) {
         match next {
-            Next::Revision(revision) => self.apply(&revision),
+            Next::Update(Update::Page(page)) => self.load(page),
+            Next::Update(Update::Revision(revision)) => self.apply(&revision),
+            Next::Update(Update::Lost(lost)) => self.note_lost(&lost),
             Next::Merged(Ok(merged)) => self.finish_merge(merged),
             Next::Merged(Err(error)) => {
                 tracing::error!(%error, "merging a zone failed; it is served unmerged")
@@ -188,29 +133,32 @@ impl Feed {
         }
     }
 
-    /// Lists everything, and publishes it in one go.
-    async fn load(&mut self) -> Result<Version, Lost> {
-        let started = Instant::now();
-        let (mut loading, mut token) = (Loading::default(), None);
-        let version = loop {
-            let page = self.store.scan(keys::PREFIX, LIST_RECORDS, token.as_ref()).await?;
-            block_in_place(|| page.records.into_iter().for_each(|record| loading.add(record)));
-            token = page.next;
-            if token.is_none() {
-                break page.revision;
-            }
-        };
-        let state = block_in_place(|| loading.finish(version));
+    /// Takes a page of the list; the complete list is published in one go.
+    fn load(&mut self, page: Page) {
+        let Page { records, revision, next } = page;
+        block_in_place(|| records.into_iter().for_each(|record| self.loading.add(record)));
+        if next.is_none() {
+            let loaded = mem::take(&mut self.loading);
+            self.replace(block_in_place(|| loaded.finish(revision)));
+        }
+    }
+
+    fn replace(&mut self, state: State) {
         // Merges of the state before belong to nobody any more.
         self.merges = JoinSet::new();
         self.answerer.publish(state.catalog());
         self.served.forget_zones();
         self.served.note_zones(state.statuses());
-        self.served.note_loaded(version);
-        let (zones, took_ms) = (self.served.zone_count(), started.elapsed().as_millis());
-        tracing::info!(revision = version.0, zones, took_ms, "zones loaded from the metadata store");
+        self.served.note_loaded(state.version());
+        let (revision, zones) = (state.version().0, self.served.zone_count());
+        tracing::info!(revision, zones, "zones loaded from the metadata store");
         self.state = Some(state);
-        Ok(version)
+    }
+
+    fn note_lost(&mut self, lost: &Lost) {
+        tracing::warn!(error = %chain(lost), "metadata store is not followed; answering from what is there");
+        self.served.note_error(chain(lost).to_string());
+        self.loading = Loading::default();
     }
 
     fn apply(&mut self, revision: &Revision) {
