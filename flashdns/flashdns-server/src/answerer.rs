@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
-use flashdns_core::{Catalog, Transport};
+use flashdns_core::{Catalog, Lookahead, Transport};
 
 use crate::counters::Tally;
 
@@ -16,6 +16,12 @@ pub(crate) struct Answerer(Arc<ArcSwap<Catalog>>);
 
 /// One catalog, held for as long as it is answered from.
 pub(crate) struct Snapshot(Guard<Arc<Catalog>>);
+
+/// Datagrams that were read, to be answered from the same snapshot.
+pub(crate) struct ReadBatch<'a> {
+    snapshot: &'a Snapshot,
+    ahead: &'a Lookahead,
+}
 
 impl Answerer {
     /// Starts with no zone: everything is refused.
@@ -35,20 +41,41 @@ impl Answerer {
 }
 
 impl Snapshot {
-    /// Answers one datagram; `None` when it deserves no reply.
-    pub(crate) fn udp(&self, query: &[u8], limit: u16, reply: &mut [u8], tally: &mut Tally) -> Option<usize> {
-        self.answer(query, Transport::Udp { limit }, reply, tally)
+    /// Reads a batch of datagrams together, and brings near what they will be answered from.
+    pub(crate) fn read<'a, 'q>(
+        &'a self,
+        ahead: &'a mut Lookahead,
+        queries: impl IntoIterator<Item = &'q [u8]>,
+    ) -> ReadBatch<'a> {
+        ahead.read(&self.0, queries);
+        ReadBatch { snapshot: self, ahead }
     }
 
     /// Answers one message of a TCP connection; `None` when it deserves no reply.
     pub(crate) fn tcp(&self, query: &[u8], reply: &mut [u8], tally: &mut Tally) -> Option<usize> {
         let most = reply.len().min(usize::from(u16::MAX));
-        self.answer(query, Transport::Tcp, &mut reply[..most], tally)
+        let reply = &mut reply[..most];
+        tallied(flashdns_core::answer(&self.0, query, Transport::Tcp, reply), reply, tally)
     }
+}
 
-    fn answer(&self, query: &[u8], by: Transport, reply: &mut [u8], tally: &mut Tally) -> Option<usize> {
-        let length = flashdns_core::answer(&self.0, query, by, reply)?;
-        tally.reply(&reply[..length]);
-        Some(length)
+impl ReadBatch<'_> {
+    /// Answers the datagram that was read at `index`, which is `query`; `None` when it deserves no reply.
+    pub(crate) fn udp(
+        &self,
+        index: usize,
+        query: &[u8],
+        limit: u16,
+        reply: &mut [u8],
+        tally: &mut Tally,
+    ) -> Option<usize> {
+        let length = self.ahead.answer(&self.snapshot.0, index, query, Transport::Udp { limit }, reply);
+        tallied(length, reply, tally)
     }
+}
+
+fn tallied(length: Option<usize>, reply: &[u8], tally: &mut Tally) -> Option<usize> {
+    let length = length?;
+    tally.reply(&reply[..length]);
+    Some(length)
 }

@@ -19,12 +19,16 @@ use std::{
     time::Duration,
 };
 
+use flashdns_core::Lookahead;
 use nix::{
     sched::{CpuSet, sched_getaffinity, sched_setaffinity},
     unistd::Pid,
 };
 
-use self::{batch::Batch, socket::Bound};
+use self::{
+    batch::{BATCH, Batch},
+    socket::Bound,
+};
 use crate::{
     answerer::Answerer,
     counters::{Counters, Tally},
@@ -138,12 +142,13 @@ impl Worker {
     fn run(self) -> io::Result<()> {
         self.pin();
         let mut batch = Batch::new(usize::from(self.payload_max), self.bound.packet_info);
+        let mut ahead = Lookahead::new(BATCH);
         let mut failures = 0;
         while !self.stop.load(Ordering::Relaxed) {
             match batch.receive(self.bound.socket.as_fd()) {
                 Ok(received) => {
                     failures = 0;
-                    self.answer(&mut batch, received);
+                    self.answer(&mut batch, &mut ahead, received);
                 }
                 Err(error) if is_idle(&error) => (),
                 Err(error) => {
@@ -156,11 +161,13 @@ impl Worker {
     }
 
     /// One snapshot answers the whole batch.
-    fn answer(&self, batch: &mut Batch, received: usize) {
+    fn answer(&self, batch: &mut Batch, ahead: &mut Lookahead, received: usize) {
         let mut tally = Tally::default();
         let snapshot = self.answerer.snapshot();
-        let dropped =
-            batch.answer(received, |query, reply| snapshot.udp(query, self.payload_max, reply, &mut tally));
+        let read = snapshot.read(ahead, batch.queries(received));
+        let dropped = batch.answer(received, |index, query, reply| {
+            read.udp(index, query, self.payload_max, reply, &mut tally)
+        });
         let sent = batch.send(self.bound.socket.as_fd());
         tally.received(received, dropped, sent.failed);
         self.counters.add(&tally);

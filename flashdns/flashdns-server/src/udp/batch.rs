@@ -128,13 +128,19 @@ impl Batch {
         }
     }
 
-    /// Calls `answer(query, reply buffer)` for each of the first `received` datagrams, in order, and notes the
-    /// replies for [`Batch::send`]. Those that the kernel cut, or that come from port 0, are dropped unseen.
+    /// The first `received` datagrams, in order; of those that the kernel cut, what is left.
+    pub(crate) fn queries(&self, received: usize) -> impl Iterator<Item = &[u8]> {
+        let slots = self.queries.chunks_exact(RECEIVE_BYTES).zip(&self.receives).take(received);
+        slots.map(|(query, header)| whole(query, header))
+    }
+
+    /// Calls `answer(index, query, reply buffer)` for each of the first `received` datagrams, in order, and notes
+    /// the replies for [`Batch::send`]. Those that the kernel cut, or that come from port 0, are dropped unseen.
     /// Returns how many were dropped, by us or by `answer`.
     pub(crate) fn answer(
         &mut self,
         received: usize,
-        mut answer: impl FnMut(&[u8], &mut [u8]) -> Option<usize>,
+        mut answer: impl FnMut(usize, &[u8], &mut [u8]) -> Option<usize>,
     ) -> usize {
         let received = received.min(BATCH);
         self.pending = 0;
@@ -146,8 +152,7 @@ impl Batch {
             if header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0 || port(&self.addresses[slot]) == 0 {
                 continue;
             }
-            let query = &query[..(header.msg_len as usize).min(RECEIVE_BYTES)];
-            let Some(length) = answer(query, reply) else { continue };
+            let Some(length) = answer(slot, whole(query, header), reply) else { continue };
             // The vector of this slot has served its receive; it now carries the reply.
             let vector = &mut self.vectors[slot];
             vector.iov_base = reply.as_mut_ptr().cast();
@@ -187,6 +192,11 @@ impl Batch {
         self.pending = 0;
         result
     }
+}
+
+/// The datagram in its slot.
+fn whole<'a>(slot: &'a [u8], header: &libc::mmsghdr) -> &'a [u8] {
+    &slot[..(header.msg_len as usize).min(slot.len())]
 }
 
 const ADDRESS_BYTES: libc::socklen_t = 128;
@@ -248,7 +258,7 @@ mod tests {
         let (mut seen, mut dropped) = (0, 0);
         while seen < wanted {
             let received = batch.receive(server.as_fd()).unwrap();
-            dropped += batch.answer(received, &mut edit);
+            dropped += batch.answer(received, |_slot, query, reply| edit(query, reply));
             let sent = batch.send(server.as_fd());
             assert_eq!(sent.failed, 0);
             seen += received;
@@ -289,6 +299,26 @@ mod tests {
         let mut buffer = [0; 64];
         let length = client.recv(&mut buffer).unwrap();
         assert_eq!(&buffer[..length], b"keep");
+    }
+
+    #[test]
+    fn queries_are_those_that_are_answered_by_their_index() {
+        let (server, client) = pair();
+        for i in 0..3u8 {
+            client.send(&vec![i; 10 + usize::from(i)]).unwrap();
+        }
+        let (mut batch, mut seen) = (Batch::new(512, false), 0);
+        while seen < 3 {
+            let received = batch.receive(server.as_fd()).unwrap();
+            let queries: Vec<Vec<u8>> = batch.queries(received).map(<[u8]>::to_vec).collect();
+            assert_eq!(queries.len(), received);
+            let dropped = batch.answer(received, |index, query, _reply| {
+                assert_eq!(queries[index], query);
+                None
+            });
+            assert_eq!(dropped, received);
+            seen += received;
+        }
     }
 
     #[test]
