@@ -4,6 +4,7 @@
 //! field, what was found and what would be accepted.
 
 use metadata_store::StoreError;
+use photon_runtime::errors::chain;
 use tonic::{Code, Status};
 
 use crate::{editor::EditError, plan::Refused, text::TextError};
@@ -18,18 +19,6 @@ pub(super) fn bad_text(field: &str, error: &TextError) -> Status {
     Status::invalid_argument(format!("{field}: {}", chain(error)))
 }
 
-/// The message with those of its sources.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut message = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        message.push_str(": ");
-        message.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    message
-}
-
 impl From<EditError> for Status {
     fn from(error: EditError) -> Status {
         let code = match &error {
@@ -40,7 +29,7 @@ impl From<EditError> for Status {
             EditError::Contended { .. } | EditError::ImportExpired { .. } => Code::Aborted,
             EditError::Store(error) => store_code(error),
         };
-        Status::new(code, chain(&error))
+        Status::new(code, chain(&error).to_string())
     }
 }
 
@@ -59,7 +48,7 @@ fn refused_code(refused: &Refused) -> Code {
 
 /// A failure of the store while reading.
 pub(super) fn store(error: &StoreError) -> Status {
-    Status::new(store_code(error), chain(error))
+    Status::new(store_code(error), chain(error).to_string())
 }
 
 fn store_code(error: &StoreError) -> Code {
