@@ -1,4 +1,5 @@
-//! Snapshots: everything out of a cluster as a stream of chunks, and into a new one.
+//! Snapshots: everything out of a cluster as a stream of chunks, and into a new one. And what tells replicas and
+//! machines apart.
 //!
 //! A snapshot has no bound in size and therefore none in time; what is bounded is silence. Neither way is repeated by
 //! itself: a saved part cannot be continued, and the chunks to restore can be read only once.
@@ -13,9 +14,10 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use flaredb_proto::v1::{
-    RestoreSnapshotResponse, SaveSnapshotRequest, SnapshotChunk, StatusResponse,
-    maintenance_client::MaintenanceClient,
+    ExamineRequest, ExamineResponse, RestoreSnapshotResponse, SaveSnapshotRequest, SnapshotChunk,
+    StateHashRequest, StatusResponse, maintenance_client::MaintenanceClient,
 };
 use futures::{Stream, StreamExt as _, stream};
 use tokio::time::timeout;
@@ -28,7 +30,10 @@ use crate::{
     pool::Route,
 };
 
-/// Snapshots of a cluster: [`RdbClient::maintenance`].
+/// The server takes at most ten minutes.
+const HASH_PATIENCE: Duration = Duration::from_secs(630);
+
+/// Snapshots of a cluster, and what tells its replicas and machines apart: [`RdbClient::maintenance`].
 #[derive(Debug, Clone)]
 pub struct Maintenance(pub(crate) RdbClient);
 
@@ -50,6 +55,29 @@ impl std::fmt::Debug for Snapshot {
 }
 
 impl Maintenance {
+    /// The applied index of one node's replica and SHA-256 over its state there; replicas at the same index have the
+    /// same. A client of a single endpoint asks that node and no other.
+    ///
+    /// # Errors
+    /// Any [`Error`].
+    pub async fn state_hash(&self) -> Result<(u64, Bytes), Error> {
+        let send =
+            |channel, request| async move { MaintenanceClient::new(channel).state_hash(request).await };
+        let plan = Plan { timeout: Some(HASH_PATIENCE), ..Plan::READ };
+        let answer = self.0.call(plan, StateHashRequest::default(), send).await?;
+        Ok((answer.applied_index, answer.sha256))
+    }
+
+    /// What one node tells of its machine; it writes and syncs a small file for that. A client of a single endpoint
+    /// asks that node and no other.
+    ///
+    /// # Errors
+    /// Any [`Error`].
+    pub async fn examine(&self) -> Result<ExamineResponse, Error> {
+        let send = |channel, request| async move { MaintenanceClient::new(channel).examine(request).await };
+        self.0.call(Plan::READ, ExamineRequest {}, send).await
+    }
+
     /// Starts to save everything, of one moment.
     ///
     /// # Errors

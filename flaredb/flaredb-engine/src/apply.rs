@@ -68,6 +68,10 @@ fn dispatch(batch: &mut Batch<'_>, region: RegionId, request: FlareRequest) -> E
         Some(Command::CompactHistory(compact)) => strong::compact(batch, &compact),
         Some(Command::CollectTombstones(collect)) => eventual::collect(batch, &collect),
         Some(Command::RestoreRecords(restore)) => admin::restore(batch, region, &restore),
+        // The host takes these out of what it applies; they are about replicas, not about the state.
+        Some(Command::AuditState(_) | Command::AuditVerdict(_)) => {
+            Err(refused(Reason::Invalid, "an audit in the middle of a batch"))
+        }
         None => Err(refused(Reason::Invalid, "a command that this version does not know")),
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! A chunk is a run of rows, each `family u8 | key length u32 | key | value length u32 | value`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use rocksdb::DB;
+use rocksdb::{DB, ReadOptions};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -126,7 +126,10 @@ impl Snapshot {
         let name = name_of(family)?;
         let mut data = BytesMut::new();
         self.view.with_dependent(|_, view| {
-            let mut rows = view.raw_iterator_cf(self.engine.family(name)?);
+            let mut options = ReadOptions::default();
+            // What is read once from end to end would drive out what is read often.
+            options.fill_cache(false);
+            let mut rows = view.raw_iterator_cf_opt(self.engine.family(name)?, options);
             rows.seek(start);
             while let Some((key, value)) = rows.item() {
                 if self.holds(name, key) {
@@ -153,15 +156,36 @@ impl Snapshot {
     }
 
     /// SHA-256 over all rows.
-    pub(crate) fn hash(&self) -> Result<[u8; 32], EngineError> {
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub fn hash(&self) -> Result<[u8; 32], EngineError> {
+        Ok(self.hash_part(&[], u64::MAX, Duration::ZERO)?.0)
+    }
+
+    /// SHA-256 over about `bytes_max` bytes of rows from `cursor` on (empty: from the first), and the cursor of what
+    /// follows. Rests for `pause` after each MiB, so that nobody else waits for the disk.
+    ///
+    /// # Errors
+    /// When the state cannot be read or the cursor is none.
+    pub fn hash_part(
+        &self,
+        cursor: &[u8],
+        bytes_max: u64,
+        pause: Duration,
+    ) -> Result<([u8; 32], Option<Vec<u8>>), EngineError> {
         let mut hash = Sha256::new();
-        let mut cursor = Some(Vec::new());
-        while let Some(at) = cursor {
-            let chunk = self.read(&at, HASHED_BYTES)?;
+        let (mut next, mut bytes) = (Some(cursor.to_vec()), 0_u64);
+        while let Some(at) = next.as_ref().filter(|_| bytes < bytes_max) {
+            let chunk = self.read(at, HASHED_BYTES)?;
             hash.update(&chunk.data);
-            cursor = chunk.next;
+            bytes = bytes.saturating_add(u64::try_from(chunk.data.len()).unwrap_or(u64::MAX));
+            next = chunk.next;
+            if !pause.is_zero() {
+                std::thread::sleep(pause);
+            }
         }
-        Ok(hash.finalize().into())
+        Ok((hash.finalize().into(), next))
     }
 }
 

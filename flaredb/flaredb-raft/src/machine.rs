@@ -260,6 +260,10 @@ impl Batch {
         self.responders.push(responder);
     }
 
+    fn is_ended(&self, machine: &dyn StateMachine) -> bool {
+        self.commands.last().is_some_and(|last| machine.ends_batch(&last.command))
+    }
+
     fn is_full(&self) -> bool {
         self.bytes >= APPLY_BYTES_MAX || self.commands.len() >= APPLY_ENTRIES_MAX
     }
@@ -283,7 +287,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
             let mut batch = Batch::after(self.0.state());
             let (entry, responder) = first?;
             batch.push(&entry, responder);
-            while !batch.is_full() {
+            while !batch.is_full() && !batch.is_ended(&*self.0.inner) {
                 let Some(Some(next)) = entries.next().now_or_never() else { break };
                 let (entry, responder) = next?;
                 batch.push(&entry, responder);

@@ -42,6 +42,12 @@ pub trait StateMachine: Send + Sync + 'static {
     /// disk full waits for room instead.
     fn apply(&self, entries: Vec<CommandEntry>, applied: Applied) -> io::Result<Vec<Bytes>>;
 
+    /// Whether a command wants to be the last one of its `apply`: then the state after that call is the state where
+    /// the command stands in the log, the same on every replica.
+    fn ends_batch(&self, _command: &[u8]) -> bool {
+        false
+    }
+
     /// Makes everything applied so far durable; returns the index up to which it is.
     ///
     /// An error of the kind `StorageFull` says that there was no room and nothing has changed; the host tries again

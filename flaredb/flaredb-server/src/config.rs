@@ -88,6 +88,10 @@ pub struct StorageConfig {
     /// Bytes of the disk that stay free: below them nothing new is written, so that what is under way and the node's
     /// own votes always have room. As many are held by a file, out of everybody else's reach. 0 keeps no reserve.
     pub space_low_bytes: u64,
+    /// How often the leader has the replicas compare a part of what they hold.
+    pub audit_interval_ms: u64,
+    /// Bytes of rows in such a part; the next one goes on behind it.
+    pub audit_bytes_max: u64,
     /// How long a deleted record of an Eventual namespace is remembered, so that a late older write stays dead.
     pub tombstone_retention_ms: u64,
 }
@@ -139,6 +143,8 @@ impl Default for StorageConfig {
             history_age_max_ms: 24 * 3_600_000,
             history_check_ms: 10_000,
             space_low_bytes: 64 << 20,
+            audit_interval_ms: 180_000,
+            audit_bytes_max: 256 << 20,
             tombstone_retention_ms: 24 * 3_600_000,
         }
     }
@@ -234,6 +240,8 @@ impl Config {
             ("storage.watches_max", u64::from(storage.watches_max)),
             ("storage.history_revisions_max", storage.history_revisions_max),
             ("storage.history_check_ms", storage.history_check_ms),
+            ("storage.audit_interval_ms", storage.audit_interval_ms),
+            ("storage.audit_bytes_max", storage.audit_bytes_max),
         ];
         if let Some((field, _)) = counts.into_iter().find(|&(_, count)| count == 0) {
             return Err(wrong(field, "0", "at least 1"));

@@ -103,7 +103,7 @@ impl Identity {
 }
 
 /// Whole or not at all, also when the power goes.
-fn write_durably(folder: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
+pub(crate) fn write_durably(folder: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
     let mut file = File::create(&new)?;
     file.write_all(text)?;

@@ -32,6 +32,9 @@ pub(crate) struct Metrics {
     disk_bytes: Gauge,
     short_of_space: Gauge,
     no_space_refusals: Counter,
+    audits: Counter,
+    audit_differences: Counter,
+    quarantined: Gauge,
 }
 
 impl Default for Metrics {
@@ -44,6 +47,9 @@ impl Default for Metrics {
             disk_bytes: Gauge::default(),
             short_of_space: Gauge::default(),
             no_space_refusals: Counter::default(),
+            audits: Counter::default(),
+            audit_differences: Counter::default(),
+            quarantined: Gauge::default(),
         }
     }
 }
@@ -77,6 +83,11 @@ impl Metrics {
         registry.register("short_of_space", help, self.short_of_space.clone());
         let help = "Writes refused because disks are full";
         registry.register("no_space_refusals", help, self.no_space_refusals.clone());
+        registry.register("audits", "Parts of the rows that this replica has hashed", self.audits.clone());
+        let help = "Audits that this node led and that found replicas to differ";
+        registry.register("audit_differences", help, self.audit_differences.clone());
+        let help = "1 while this replica is not trusted and serves nothing";
+        registry.register("quarantined", help, self.quarantined.clone());
     }
 
     /// Shows how full the disk is.
@@ -88,6 +99,21 @@ impl Metrics {
     /// Shows whether the node is short of space.
     pub(crate) fn short_of_space(&self, short: bool) {
         self.short_of_space.set(i64::from(short));
+    }
+
+    /// Counts an audit at which this replica has hashed its part.
+    pub(crate) fn audited(&self) {
+        self.audits.inc();
+    }
+
+    /// Counts an audit that found replicas to differ.
+    pub(crate) fn audit_differed(&self) {
+        self.audit_differences.inc();
+    }
+
+    /// Shows that this replica is not trusted.
+    pub(crate) fn quarantined(&self) {
+        self.quarantined.set(1);
     }
 
     /// Counts a write that was refused for want of room.

@@ -8,16 +8,20 @@ use std::{sync::Arc, time::Duration};
 
 use flaredb_engine::{Durability, Engine, Options, RegionId};
 use flaredb_raft::{Connector, FatalHook, Group, InitializeError, NodeConfig};
+use photon_runtime::{Context, Health};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    audit::Auditor,
     clock::Clock,
-    config::{ClusterConfig, Config, StorageConfig},
+    config::{ClusterConfig, Config},
     hub::Hub,
     identity::{ClaimError, Identity},
     metrics::Metrics,
+    quarantine::Quarantine,
     region::{Admission, FIRST_REGION, Region, Regions},
+    service::examine::Certificate,
     space::{Disk, Room},
     state_machine::Replica,
 };
@@ -46,6 +50,12 @@ pub(crate) struct Node {
     pub(crate) disk: Arc<Disk>,
     /// The room that is left there.
     pub(crate) room: Arc<Room>,
+    /// Whether its replicas are to be trusted.
+    pub(crate) quarantine: Arc<Quarantine>,
+    /// What it serves with.
+    pub(crate) certificate: Certificate,
+    /// What it needs to be ready, and what of it is missing.
+    pub(crate) health: Health,
     /// What it counts.
     pub(crate) metrics: Metrics,
     /// What the Raft host counts.
@@ -58,6 +68,9 @@ pub enum OpenError {
     /// The data folder is not this node's.
     #[error("the data folder cannot be used")]
     Claim(#[from] ClaimError),
+    /// Whether the replica is to be trusted cannot be read.
+    #[error("quarantine.json in the data folder could not be read")]
+    Quarantine(#[source] std::io::Error),
     /// The state could not be opened.
     #[error("the database in the data folder could not be opened")]
     Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -77,17 +90,32 @@ impl Node {
     pub(crate) async fn open(
         config: &Config,
         connector: Connector,
-        stop: CancellationToken,
+        context: &Context,
     ) -> Result<Self, OpenError> {
         let identity = Identity { node_id: config.node.id, cluster: config.cluster.id.clone() };
         identity.claim(&config.node.data_dir)?;
+        let quarantine = Quarantine::open(&config.node.data_dir).map_err(OpenError::Quarantine)?;
+        let quarantine = Arc::new(quarantine);
         let engine = open_engine(config)?;
         let raft_config = raft_config(config, connector);
         let raft_metrics = raft_config.metrics.clone();
         let raft = flaredb_raft::Node::open(raft_config).await?;
         let metrics = Metrics::default();
         let room = Arc::new(Room::default());
-        let region = open_region(&engine, &raft, &config.storage, &room, metrics.clone()).await?;
+        let auditor = Arc::new(Auditor::new(Arc::clone(&quarantine), metrics.clone()));
+        let replica = |state| Replica { state, room: Arc::clone(&room), auditor: Arc::clone(&auditor) };
+        let (state, hub, group) = open_region(&engine, &raft, replica).await?;
+        let region = Region {
+            id: FIRST_REGION,
+            state,
+            group,
+            hub,
+            admission: Admission::new("writes", config.storage.proposals_max),
+            room: Arc::clone(&room),
+            auditor,
+            quarantine: Arc::clone(&quarantine),
+            metrics: metrics.clone(),
+        };
         if is_first_member(config) {
             form_cluster(&region.group, &config.cluster).await?;
         }
@@ -97,8 +125,11 @@ impl Node {
             regions: Regions::new([Arc::new(region)]),
             clock: Clock::default(),
             watches: Admission::new("watches", config.storage.watches_max),
-            stop,
+            stop: context.shutdown.draining().child_token(),
             raft,
+            quarantine,
+            certificate: context.tls.as_deref().map(Certificate::of).unwrap_or_default(),
+            health: context.health.clone(),
             disk: Arc::new(Disk::new(config.node.data_dir.clone(), config.storage.space_low_bytes)),
             room,
             metrics,
@@ -133,18 +164,14 @@ fn stop_at_once() {
 async fn open_region(
     engine: &Engine,
     raft: &flaredb_raft::Node,
-    config: &StorageConfig,
-    room: &Arc<Room>,
-    metrics: Metrics,
-) -> Result<Region, OpenError> {
+    replica: impl FnOnce(flaredb_engine::Region) -> Replica,
+) -> Result<(flaredb_engine::Region, Arc<Hub>, Group), OpenError> {
     let state = engine.region(RegionId(FIRST_REGION)).map_err(|error| OpenError::Engine(Box::new(error)))?;
     let hub = Arc::new(Hub::new());
     let woken = Arc::clone(&hub);
     state.set_listener(Box::new(move |changed| woken.wake(changed)));
-    let replica = Replica { state: state.clone(), room: Arc::clone(room) };
-    let group = raft.region(FIRST_REGION, Arc::new(replica)).await?;
-    let admission = Admission::new("writes", config.proposals_max);
-    Ok(Region { id: FIRST_REGION, state, group, hub, admission, room: Arc::clone(room), metrics })
+    let group = raft.region(FIRST_REGION, Arc::new(replica(state.clone()))).await?;
+    Ok((state, hub, group))
 }
 
 /// Whether this node is the one that begins the cluster. Were it all of them, each would depose the one before.

@@ -17,8 +17,10 @@ use prost::Message as _;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
+    audit::Auditor,
     hub::Hub,
     metrics::Metrics,
+    quarantine::Quarantine,
     session::Session,
     space::Room,
     status::{Refusal, mode_name},
@@ -42,6 +44,10 @@ pub(crate) struct Region {
     pub(crate) admission: Admission,
     /// Refuses them while disks are full.
     pub(crate) room: Arc<Room>,
+    /// Compares the replica with the others.
+    pub(crate) auditor: Arc<Auditor>,
+    /// Refuses everything when it is another one.
+    pub(crate) quarantine: Arc<Quarantine>,
     /// Counts them.
     pub(crate) metrics: Metrics,
 }
@@ -117,6 +123,7 @@ impl Region {
     /// # Errors
     /// Any [`Refusal`]; only [`Refusal::Indeterminate`] leaves open whether it happened.
     pub(crate) async fn propose(&self, command: Command) -> Result<Outcome, Refusal> {
+        self.quarantine.check_leader()?;
         self.room.admit(&command).inspect_err(|_full| self.metrics.refused_for_space())?;
         let _permit = self.admission.enter()?;
         let _counted = self.metrics.proposal();

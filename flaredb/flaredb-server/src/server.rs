@@ -2,7 +2,7 @@
 //!
 //! Nothing is served before the node is open, and readiness is not claimed before a linearizable read has worked.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use flaredb_proto::v1::{
     cluster_server::ClusterServer, kv_cas_server::KvCasServer, kv_raw_server::KvRawServer,
@@ -21,21 +21,25 @@ use tonic::{
 };
 
 use crate::{
+    audit::{self, Peers, Schedule},
     config::Config,
     contact, leader,
     metrics::NamespaceSizes,
     node::{Node, form_cluster_later},
+    quarantine,
+    region::Region,
     service::Api,
     space::Watcher,
 };
 
 /// Streams have no deadline of their own: a watch lasts, a snapshot takes as long as it is large, and peers talk on.
-/// A new member may take as long as its snapshot; that RPC has a bound of its own.
+/// A new member may take as long as its snapshot, a hash as long as the data is large; those have bounds of their own.
 const STREAMS: &[&str] = &[
     "/photon.flaredb.v1.KvCas/Watch",
     "/photon.flaredb.v1.Maintenance/SaveSnapshot",
     "/photon.flaredb.v1.Maintenance/RestoreSnapshot",
     "/photon.flaredb.v1.Cluster/AddMember",
+    "/photon.flaredb.v1.Maintenance/StateHash",
     "/photon.raft.v1.RaftTransport/Append",
     "/photon.raft.v1.RaftTransport/InstallSnapshot",
 ];
@@ -55,7 +59,7 @@ impl Service for FlareDb {
     async fn start(config: Config, context: Context) -> Result<Started, StartError> {
         let storage = context.health.condition("storage");
         storage.not_ready("the data folder is being opened");
-        let node = Node::open(&config, connector(&context), context.shutdown.draining()).await?;
+        let node = Node::open(&config, Connector::new(dial(&context)), &context).await?;
         let node = Arc::new(node);
         storage.ok();
         register(&node, &context);
@@ -81,18 +85,21 @@ fn services(node: &Arc<Node>, request_bytes_max: usize) -> GrpcServer {
 }
 
 /// Reaches peers with this node's own certificate.
-fn connector(context: &Context) -> Connector {
-    let Some(tls) = &context.tls else { return Connector::plain() };
-    let tls = ClientTlsConfig::new()
-        .ca_certificate(Certificate::from_pem(tls.ca_pem()))
-        .identity(Identity::from_pem(tls.cert_pem(), tls.key_pem()));
-    Connector::new(move |endpoint| {
+fn dial(
+    context: &Context,
+) -> impl Fn(&str) -> Result<Endpoint, tonic::transport::Error> + Send + Sync + 'static {
+    let tls = context.tls.as_ref().map(|tls| {
+        ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(tls.ca_pem()))
+            .identity(Identity::from_pem(tls.cert_pem(), tls.key_pem()))
+    });
+    move |endpoint| {
         let endpoint = Endpoint::from_shared(endpoint.to_owned())?;
-        match endpoint.uri().scheme_str() {
-            Some("https") => endpoint.tls_config(tls.clone()),
+        match (endpoint.uri().scheme_str(), &tls) {
+            (Some("https"), Some(tls)) => endpoint.tls_config(tls.clone()),
             _ => Ok(endpoint),
         }
-    })
+    }
 }
 
 fn register(node: &Node, context: &Context) {
@@ -118,6 +125,7 @@ fn run_beside(node: &Arc<Node>, config: &Config, context: &Context) {
             ready: context.health.condition("space"),
         };
         context.tasks.spawn_critical("space", until(stop.clone(), space.watch()));
+        audit(node, region, config, context);
         let contact = contact::keep(Arc::clone(region), context.health.condition("raft"));
         context.tasks.spawn_critical("raft contact", until(stop.clone(), contact));
         let form = form_cluster_later(Arc::clone(region), config.node.id, config.cluster.clone());
@@ -126,6 +134,28 @@ fn run_beside(node: &Arc<Node>, config: &Config, context: &Context) {
         context.tasks.spawn_critical("history", until(stop, forget));
     }
     context.tasks.spawn("raft", leave(Arc::clone(node), context.shutdown.clone()));
+}
+
+/// Compares replicas, and carries out what that may come to.
+fn audit(node: &Arc<Node>, region: &Arc<Region>, config: &Config, context: &Context) {
+    let stop = context.tasks.shutdown();
+    let work = Arc::clone(&region.auditor).work();
+    context.tasks.spawn_critical("audit", until(stop.clone(), work));
+    let schedule = Schedule {
+        every: Duration::from_millis(config.storage.audit_interval_ms),
+        bytes_max: config.storage.audit_bytes_max,
+    };
+    let (auditor, peers) = (Arc::clone(&region.auditor), Peers::new(dial(context)));
+    let lead = audit::lead(auditor, Arc::clone(region), peers, schedule, node.metrics.clone());
+    context.tasks.spawn_critical("audit lead", until(stop.clone(), lead));
+    let enforce = quarantine::enforce(
+        Arc::clone(&node.quarantine),
+        Arc::clone(region),
+        node.metrics.clone(),
+        context.health.condition("replica"),
+        node.stop.clone(),
+    );
+    context.tasks.spawn_critical("quarantine", until(stop, enforce));
 }
 
 /// Hands leadership over when the process begins to end, so that nobody waits for an election, and stops the Raft host

@@ -6,9 +6,11 @@
 
 pub(crate) mod cas;
 pub(crate) mod cluster;
+pub(crate) mod examine;
 pub(crate) mod maintenance;
 pub(crate) mod namespaces;
 pub(crate) mod raw;
+pub(crate) mod state_hash;
 pub(crate) mod watch;
 
 use std::{ops::Deref, sync::Arc};
@@ -41,6 +43,7 @@ impl Api {
         namespace: &str,
     ) -> Result<&Arc<Region>, Status> {
         authorize(principal(request)?, action, &Resource::Namespace(namespace))?;
+        self.quarantine.check()?;
         Ok(self.regions.of_namespace(namespace)?)
     }
 

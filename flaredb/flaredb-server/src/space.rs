@@ -10,7 +10,7 @@ mod ballast;
 
 use std::{
     fmt, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
@@ -37,7 +37,7 @@ const ATTEMPTS_MAX: u32 = 3;
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// What a look at the disk found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Free {
     /// Bytes that are free for this process.
     pub(crate) free_bytes: u64,
@@ -64,6 +64,16 @@ impl Disk {
         let block_bytes = found.fragment_size();
         let bytes = |blocks: u64| blocks.saturating_mul(block_bytes);
         Ok(Free { free_bytes: bytes(found.blocks_available()), total_bytes: bytes(found.blocks()) })
+    }
+
+    /// Where the data is.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Below so many free bytes, nothing new is written.
+    pub(crate) fn low_bytes(&self) -> u64 {
+        self.low_bytes
     }
 
     /// Whether the disk is too full. Once it is, a quarter more must be free before it is not any more.

@@ -7,10 +7,14 @@ use std::{error::Error, io, sync::Arc};
 
 use bytes::Bytes;
 use flaredb_engine::Entry;
+use flaredb_proto::v1::{FlareResponse, flare_response::Outcome};
 use flaredb_raft::{Applied, CommandEntry, SnapshotChunk, SnapshotReader, SnapshotWriter, StateMachine};
 use prost::Message as _;
 
-use crate::space::{self, Room};
+use crate::{
+    audit::{self, Auditor},
+    space::{self, Room},
+};
 
 /// A region of the engine, as the Raft host drives it. Where it finds the disk full, it waits.
 #[derive(Debug)]
@@ -19,6 +23,8 @@ pub(crate) struct Replica {
     pub(crate) state: flaredb_engine::Region,
     /// Where it waits.
     pub(crate) room: Arc<Room>,
+    /// Who is told of audits.
+    pub(crate) auditor: Arc<Auditor>,
 }
 
 impl StateMachine for Replica {
@@ -26,11 +32,23 @@ impl StateMachine for Replica {
         Ok(to_host(self.state.applied()))
     }
 
-    fn apply(&self, entries: Vec<CommandEntry>, applied: Applied) -> io::Result<Vec<Bytes>> {
-        let entries: Vec<Entry<'_>> = entries.iter().map(to_engine).collect();
+    fn apply(&self, commands: Vec<CommandEntry>, applied: Applied) -> io::Result<Vec<Bytes>> {
+        let entries: Vec<Entry<'_>> = commands.iter().map(to_engine).collect();
         let applied = from_host(applied);
         let responses = self.room.patiently(|| self.state.apply(&entries, applied.clone()))?;
-        Ok(responses.iter().map(|response| response.encode_to_vec().into()).collect())
+        let mut responses: Vec<Bytes> =
+            responses.iter().map(|response| response.encode_to_vec().into()).collect();
+        if let (Some(last), Some(response)) = (commands.last(), responses.last_mut())
+            && audit::is_audit(&last.command)
+        {
+            self.auditor.reached(last.index, &last.command, &self.state);
+            *response = FlareResponse { outcome: Some(Outcome::Done(last.index)) }.encode_to_vec().into();
+        }
+        Ok(responses)
+    }
+
+    fn ends_batch(&self, command: &[u8]) -> bool {
+        audit::is_audit(command)
     }
 
     fn flush(&self) -> io::Result<u64> {
@@ -83,8 +101,8 @@ impl SnapshotWriter for Installation {
 }
 
 fn to_engine(entry: &CommandEntry) -> Entry<'_> {
-    // The host's own entries change nothing but the position.
-    let command = (!entry.command.is_empty()).then_some(&entry.command[..]);
+    // The host's own entries and audits change nothing but the position.
+    let command = Some(&entry.command[..]).filter(|command| !command.is_empty() && !audit::is_audit(command));
     Entry { index: entry.index, command }
 }
 
@@ -109,10 +127,13 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::{metrics::Metrics, quarantine::Quarantine};
 
     fn open(folder: &TempDir) -> Replica {
         let engine = Engine::open(folder.path(), Options::default()).unwrap();
-        Replica { state: engine.region(RegionId(1)).unwrap(), room: Arc::default() }
+        let quarantine = Arc::new(Quarantine::open(folder.path()).unwrap());
+        let auditor = Arc::new(Auditor::new(quarantine, Metrics::default()));
+        Replica { state: engine.region(RegionId(1)).unwrap(), room: Arc::default(), auditor }
     }
 
     fn apply(replica: &Replica, index: u64, command: Command) {

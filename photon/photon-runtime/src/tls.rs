@@ -61,6 +61,13 @@ impl Tls {
         &self.identity
     }
 
+    /// When the certificate expires, in seconds since 1970.
+    pub fn expires_s(&self) -> Option<u64> {
+        let der = CertificateDer::from_pem_slice(&self.cert_pem).ok()?;
+        let (_, certificate) = x509_parser::parse_x509_certificate(&der).ok()?;
+        u64::try_from(certificate.validity().not_after.timestamp()).ok()
+    }
+
     /// The CA's certificate.
     pub fn ca_pem(&self) -> &[u8] {
         &self.ca_pem

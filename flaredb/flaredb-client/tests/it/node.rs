@@ -366,4 +366,12 @@ impl Maintenance for Script {
             step => unfit(step),
         }
     }
+
+    async fn state_hash(&self, _: Request<StateHashRequest>) -> Result<Response<StateHashResponse>, Status> {
+        Err(Status::unimplemented("no test asks"))
+    }
+
+    async fn examine(&self, _: Request<ExamineRequest>) -> Result<Response<ExamineResponse>, Status> {
+        Err(Status::unimplemented("no test asks"))
+    }
 }

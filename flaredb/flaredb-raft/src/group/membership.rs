@@ -88,6 +88,11 @@ impl Group {
         self.in_time(self.0.raft.change_membership(ChangeMembers::SetNodes(nodes), true)).await
     }
 
+    /// Whether this replica may stand for election by itself. One that may not still votes and replicates.
+    pub fn set_electable(&self, electable: bool) {
+        self.0.raft.runtime_config().elect(electable);
+    }
+
     /// Hands leadership to another voter, the most up-to-date one if none is named; returns the new leader.
     ///
     /// # Errors

@@ -5,12 +5,12 @@
 use std::time::Duration;
 
 use flaredb_proto::v1::{
-    AddMemberRequest, ListMembersRequest, Member, MembersResponse, PromoteMemberRequest, RegionStatus,
-    RemoveMemberRequest, StatusRequest, StatusResponse, TransferLeaderRequest, TransferLeaderResponse,
-    cluster_server::Cluster,
+    AddMemberRequest, Condition, ListMembersRequest, Member, MembersResponse, PromoteMemberRequest,
+    RegionStatus, RemoveMemberRequest, StatusRequest, StatusResponse, TransferLeaderRequest,
+    TransferLeaderResponse, cluster_server::Cluster,
 };
 use flaredb_raft::{ChangeError, GroupStatus, MemberStatus, Role};
-use photon_runtime::Action;
+use photon_runtime::{Action, Health};
 use tonic::{Request, Response, Status};
 
 use tokio::time::{Instant, interval};
@@ -30,12 +30,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 impl Cluster for Api {
     async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         self.allow_cluster(&request, Action::Read)?;
+        // A status that says nothing of the disk is better than none.
+        let disk = self.disk.look().unwrap_or_default();
         Ok(Response::new(StatusResponse {
             node_id: self.identity.node_id,
             endpoint: self.endpoint.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             cluster_id: self.identity.cluster.clone(),
             regions: self.regions.iter().map(|region| region_status(region)).collect(),
+            conditions: conditions(&self.health),
+            disk_free_bytes: disk.free_bytes,
+            disk_bytes: disk.total_bytes,
+            quarantined: self.quarantine.reason().unwrap_or_default(),
         }))
     }
 
@@ -147,6 +153,7 @@ fn member_list(status: &GroupStatus) -> Vec<Member> {
             voter: member.voter,
             leader: status.leader == Some(member.id),
             matched_index: member.matched_index,
+            short_of_space: member.short_of_space,
         })
         .collect()
 }
@@ -165,7 +172,19 @@ fn region_status(region: &Region) -> RegionStatus {
         purged_index: status.purged_index,
         quorum_acked_ms: status.quorum_acked_ms,
         members: member_list(&status),
+        audited_index: region.auditor.last(),
     }
+}
+
+fn conditions(health: &Health) -> Vec<Condition> {
+    let conditions = health.readiness().conditions.into_iter();
+    conditions
+        .map(|(name, state)| Condition {
+            name: name.to_owned(),
+            ok: state.ok,
+            reason: state.reason.unwrap_or_default(),
+        })
+        .collect()
 }
 
 fn change_failed(error: ChangeError) -> Refusal {

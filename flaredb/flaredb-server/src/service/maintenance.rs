@@ -1,4 +1,5 @@
-//! `Maintenance`: a consistent copy of everything out of the cluster, and into a new one.
+//! `Maintenance`: a consistent copy of everything out of the cluster, and into a new one; and what tells replicas and
+//! machines apart.
 //!
 //! A snapshot goes out as it is read and comes in as proposals, chunk by chunk, so neither way holds more than a few
 //! chunks in memory. Every chunk carries its number and checksum: a gap, a repetition or a changed byte ends the
@@ -9,14 +10,15 @@ use std::pin::Pin;
 
 use flaredb_engine::Snapshot;
 use flaredb_proto::v1::{
-    RestoreRecords, RestoreSnapshotResponse, SaveSnapshotRequest, SnapshotChunk, flare_request::Command,
-    flare_response::Outcome, maintenance_server::Maintenance, refused::Reason,
+    ExamineRequest, ExamineResponse, RestoreRecords, RestoreSnapshotResponse, SaveSnapshotRequest,
+    SnapshotChunk, StateHashRequest, StateHashResponse, flare_request::Command, flare_response::Outcome,
+    maintenance_server::Maintenance, refused::Reason,
 };
 use futures::{Stream, stream};
 use photon_runtime::Action;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Api, off_the_reactor};
+use super::{Api, examine, off_the_reactor, state_hash};
 use crate::{
     region::{self, Region},
     status::Refusal,
@@ -33,6 +35,7 @@ impl Maintenance for Api {
 
     async fn save_snapshot(&self, request: Request<SaveSnapshotRequest>) -> Result<Response<Chunks>, Status> {
         let region = self.allow_cluster(&request, Action::Admin)?;
+        self.quarantine.check()?;
         region.read_index().await?;
         let snapshot = region.state.snapshot().map_err(|error| Refusal::unreadable("", error))?;
         let start = Saving { snapshot, cursor: Some(Vec::new()), sequence: 0 };
@@ -49,6 +52,19 @@ impl Maintenance for Api {
             return Err(occupied().into());
         }
         Ok(Response::new(restore(region, request.into_inner()).await?))
+    }
+
+    async fn state_hash(
+        &self,
+        request: Request<StateHashRequest>,
+    ) -> Result<Response<StateHashResponse>, Status> {
+        state_hash::allow(&request)?;
+        Ok(Response::new(state_hash::state_hash(self, request.into_inner()).await?))
+    }
+
+    async fn examine(&self, request: Request<ExamineRequest>) -> Result<Response<ExamineResponse>, Status> {
+        self.allow_cluster(&request, Action::Admin)?;
+        Ok(Response::new(examine::examine(self).await?))
     }
 }
 

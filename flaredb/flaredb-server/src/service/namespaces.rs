@@ -35,6 +35,7 @@ impl Namespaces for Api {
         request: Request<ListNamespacesRequest>,
     ) -> Result<Response<ListNamespacesResponse>, Status> {
         let caller = principal(&request)?;
+        self.quarantine.check()?;
         let region = self.regions.first()?;
         region.read_index().await?;
         let visible =

@@ -168,7 +168,7 @@ impl Watcher {
         let lost_at = self.subscription.contact.borrow().unwrap_or(self.opened) + CONTACT_LOST;
         let Subscription { changes, contact } = &mut self.subscription;
         tokio::select! {
-            () = self.stop.cancelled() => Err(Refusal::Unavailable("this node is shutting down".to_owned())),
+            () = self.stop.cancelled() => Err(Refusal::Unavailable("this node serves no more".to_owned())),
             confirmed = timeout_at(lost_at, contact.changed()) => match confirmed {
                 Ok(Ok(())) => Ok(Wake::Confirmed),
                 Ok(Err(_closed)) => Err(Refusal::Unavailable("this replica has stopped".to_owned())),

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod audits;
 mod cloud;
 mod cluster;
 mod credentials;
