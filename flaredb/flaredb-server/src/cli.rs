@@ -6,11 +6,13 @@
 mod archive;
 mod connect;
 mod data;
+mod doctor;
 mod failure;
 mod member;
 mod namespace;
 mod output;
 mod snapshot;
+mod status;
 mod watch;
 
 use std::{future::Future, process::ExitCode};
@@ -32,6 +34,7 @@ struct Cli {
 const EXAMPLES: &str = "Examples:
   flaredb serve --config /etc/photon/flaredb.toml
   flaredb status --endpoints https://db1:7401,https://db2:7401 --ca ca.pem --token pct_...
+  flaredb doctor
   flaredb namespace create notes --mode strong
   flaredb put notes greeting hello --if-version 0
   flaredb scan notes --prefix gr --output json";
@@ -51,8 +54,10 @@ struct Options {
 enum Verb {
     /// Runs a node.
     Serve(photon_runtime::ServeArgs),
-    /// Shows every node that answers: its role, its term, how far it is.
+    /// Shows every node that answers: its role, its term, how far it is, what it lacks to be ready.
     Status,
+    /// Examines every node: clocks, disks, certificates, quorum and lag. Exits with 1 if something is bad.
+    Doctor,
     /// Shows and changes who belongs to the cluster.
     #[command(alias = "members")]
     Member {
@@ -104,7 +109,8 @@ async fn perform(verb: Verb, options: &Options) -> anyhow::Result<()> {
     match verb {
         // Taken by `main` before; it runs a runtime of its own.
         Verb::Serve(_) => Ok(()),
-        Verb::Status => member::status(options).await,
+        Verb::Status => status::status(options).await,
+        Verb::Doctor => doctor::run(options).await,
         Verb::Member { verb } => member::run(verb.unwrap_or(member::Verb::List), options).await,
         Verb::Namespace(verb) => namespace::run(verb, options).await,
         Verb::Get(get) => get.run(options).await,

@@ -32,6 +32,14 @@ pub(crate) enum Failure {
         /// The version found; 0: there is no record.
         found: u64,
     },
+    /// The cluster is not well.
+    #[error("{bad} of {findings} findings are bad")]
+    Unwell {
+        /// How many are.
+        bad: usize,
+        /// How many there are.
+        findings: usize,
+    },
     /// Other writers were faster, again and again.
     #[error("others wrote {key:?} each time in {attempts} attempts; nothing was changed")]
     Contended {
@@ -88,6 +96,7 @@ fn kind(error: &anyhow::Error) -> Kind {
     if let Some(failure) = found::<Failure>(error) {
         return match failure {
             Failure::NoRecord { .. } => Kind::NotFound,
+            Failure::Unwell { .. } => Kind::Failure,
             Failure::Conflict { .. } | Failure::Contended { .. } => Kind::Conflict,
         };
     }
@@ -107,6 +116,7 @@ fn client_kind(error: &Error) -> Kind {
 fn next_step(error: &anyhow::Error) -> Option<&'static str> {
     if let Some(failure) = found::<Failure>(error) {
         return Some(match failure {
+            Failure::Unwell { .. } => "do what the last column says",
             Failure::NoRecord { .. } => "see what is there: flaredb scan NAMESPACE",
             Failure::Conflict { .. } | Failure::Contended { .. } => {
                 "read it again, then decide: flaredb get NAMESPACE KEY"

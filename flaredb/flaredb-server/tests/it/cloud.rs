@@ -159,6 +159,10 @@ impl Cloud {
         RdbClient::new(config).unwrap()
     }
 
+    pub(crate) fn viewer_token(&self) -> &str {
+        self.viewer.expose()
+    }
+
     pub(crate) fn admin_token(&self) -> &str {
         self.admin.expose()
     }

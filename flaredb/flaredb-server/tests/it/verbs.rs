@@ -103,6 +103,32 @@ async fn cluster_and_namespaces_are_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doctor_examines_every_node_and_its_exit_code_says_whether_something_is_bad() {
+    let cloud = Cloud::new();
+    let node = cloud.single().await;
+    let operator = Operator { cloud: &cloud, node: &node };
+    let output = operator.run(&["doctor", "--output", "json"]).await;
+    let findings: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let mut checks: Vec<&str> = findings.iter().map(|finding| finding["check"].as_str().unwrap()).collect();
+    checks.sort_unstable();
+    assert_eq!(checks, ["certificate", "clock", "disk", "fsync", "lag", "quorum", "ready"]);
+    let bad: Vec<&Value> = findings.iter().filter(|finding| finding["level"] == "bad").collect();
+    assert!(bad.iter().all(|finding| !finding["advice"].as_str().unwrap().is_empty()), "{bad:?}");
+    // The certificate of the tests is one of a single day.
+    assert!(bad.iter().any(|finding| finding["check"] == "certificate"), "{findings:?}");
+    assert_eq!(output.status.code(), Some(1));
+    let table = String::from_utf8(operator.run(&["doctor"]).await.stdout).unwrap();
+    assert!(table.starts_with("LEVEL  CHECK"), "{table}");
+    let viewer = operator.run(&["doctor", "--token", cloud.viewer_token()]).await;
+    let words = String::from_utf8(viewer.stdout).unwrap();
+    assert!(
+        words.contains("may not administer") && words.contains("use an administrator's token"),
+        "{words}"
+    );
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn snapshot_goes_into_a_file_and_into_a_new_cluster() {
     let (old, new) = (Cloud::new(), Cloud::new());
     let file = old.path("all.snapshot");
