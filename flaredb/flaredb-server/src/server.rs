@@ -44,6 +44,15 @@ const STREAMS: &[&str] = &[
     "/photon.raft.v1.RaftTransport/InstallSnapshot",
 ];
 
+/// What nodes keep each other alive by: few and small, and never to be refused because many clients call.
+const VITAL: &[&str] = &[
+    "/photon.raft.v1.RaftTransport/Heartbeat",
+    "/photon.raft.v1.RaftTransport/RequestVote",
+    "/photon.raft.v1.RaftTransport/PreVote",
+    "/photon.raft.v1.RaftTransport/TransferLeader",
+    "/photon.raft.v1.RaftTransport/ReadIndex",
+];
+
 /// The FlareDB server.
 #[derive(Debug)]
 pub struct FlareDb;
@@ -75,6 +84,7 @@ fn services(node: &Arc<Node>, request_bytes_max: usize) -> GrpcServer {
         .descriptors(flaredb_proto::FILE_DESCRIPTOR_SET)
         .descriptors(flaredb_raft::FILE_DESCRIPTOR_SET)
         .streams(STREAMS)
+        .vital(VITAL)
         .service(KvCasServer::new(api.clone()).max_decoding_message_size(request_bytes_max))
         .service(KvRawServer::new(api.clone()).max_decoding_message_size(request_bytes_max))
         .service(NamespacesServer::new(api.clone()).max_decoding_message_size(request_bytes_max))

@@ -42,6 +42,7 @@ pub struct GrpcServer {
     services: Vec<(&'static str, Box<dyn Handler>)>,
     descriptors: Vec<&'static [u8]>,
     streams: BTreeSet<&'static str>,
+    vital: BTreeSet<&'static str>,
 }
 
 impl GrpcServer {
@@ -63,6 +64,14 @@ impl GrpcServer {
     #[must_use]
     pub fn streams(mut self, paths: &[&'static str]) -> Self {
         self.streams.extend(paths);
+        self
+    }
+
+    /// Names RPCs that are let in however many calls are in flight: few and small ones by which nodes keep each other
+    /// alive. Were they refused under load, the load would take the cluster down.
+    #[must_use]
+    pub fn vital(mut self, paths: &[&'static str]) -> Self {
+        self.vital.extend(paths);
         self
     }
 

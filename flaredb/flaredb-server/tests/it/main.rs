@@ -12,6 +12,7 @@ mod forgetting;
 mod full_disk;
 mod kills;
 mod namespaces;
+mod overload;
 mod records;
 mod restart;
 mod snapshots;

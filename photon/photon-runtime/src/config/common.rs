@@ -40,7 +40,7 @@ pub struct ServerConfig {
     pub request_timeout_ms: u64,
     /// Largest message that is read.
     pub message_bytes_max: u32,
-    /// Calls in flight at once, streams not counted; more are refused with UNAVAILABLE.
+    /// Calls in flight at once, streams not counted; more are refused with RESOURCE_EXHAUSTED.
     pub requests_max: u32,
     /// Open connections at once; more are closed on arrival.
     pub connections_max: u32,

@@ -48,7 +48,8 @@ impl Room {
         match before < self.limit {
             true => Ok(place),
             false => {
-                Err(Status::unavailable(format!("{} calls are in flight, the limit; try again", self.limit)))
+                let words = format!("{} calls are in flight, the limit; try again", self.limit);
+                Err(Status::resource_exhausted(words))
             }
         }
     }
@@ -89,7 +90,7 @@ impl Rules {
         let Some(rpc) = rpc else {
             return Err(Status::unimplemented(format!("no RPC {} here", request.uri().path())));
         };
-        let place = if rpc.lasts { None } else { Some(self.room.enter()?) };
+        let place = if rpc.lasts || rpc.vital { None } else { Some(self.room.enter()?) };
         let timeout = self.timeout(rpc, deadline::of_caller(request.headers())?);
         let deadline = timeout.and_then(|timeout| began.checked_add(timeout));
         request.extensions_mut().insert(principal);
@@ -128,7 +129,7 @@ mod tests {
         let room = Room::new(2, &GrpcMetrics::new(&crate::Metrics::new("test")));
         let (first, _second) = (room.enter().unwrap(), room.enter().unwrap());
         let refused = room.enter().unwrap_err();
-        assert_eq!(refused.code(), tonic::Code::Unavailable);
+        assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
         drop(first);
         assert!(room.enter().is_ok());
     }

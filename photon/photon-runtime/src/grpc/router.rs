@@ -37,6 +37,8 @@ pub(super) struct Rpc {
     handler: Arc<dyn Handler>,
     /// It lasts: no deadline of ours, not counted, ended by a drain.
     pub(super) lasts: bool,
+    /// It is let in however many calls are in flight, and not counted among them.
+    pub(super) vital: bool,
     /// Its response is many messages, so that a deadline must hold while they are sent.
     pub(super) server_streaming: bool,
     pub(super) metrics: RpcMetrics,
@@ -53,8 +55,8 @@ pub(crate) enum RouterError {
     Undescribed(String),
     #[error("service {0} is added twice")]
     Twice(String),
-    #[error("{0} is named as a stream, but no RPC that is served")]
-    NoSuchStream(String),
+    #[error("{0} is named as a stream or as vital, but no RPC that is served")]
+    NoSuchRpc(String),
 }
 
 impl Router {
@@ -78,7 +80,7 @@ impl Router {
             let own = described.iter().filter(|rpc| rpc.service == name);
             let before = rpcs.len();
             for rpc in own {
-                let (path, rpc) = Rpc::new(rpc, &handler, &server.streams, metrics);
+                let (path, rpc) = Rpc::new(rpc, &handler, (&server.streams, &server.vital), metrics);
                 if rpcs.insert(path, rpc).is_some() {
                     return Err(RouterError::Twice(name.to_owned()));
                 }
@@ -87,8 +89,9 @@ impl Router {
                 return Err(RouterError::Undescribed(name.to_owned()));
             }
         }
-        match server.streams.iter().find(|path| !rpcs.contains_key(**path)) {
-            Some(path) => Err(RouterError::NoSuchStream((*path).to_owned())),
+        let mut named = server.streams.iter().chain(&server.vital);
+        match named.find(|path| !rpcs.contains_key(**path)) {
+            Some(path) => Err(RouterError::NoSuchRpc((*path).to_owned())),
             None => Ok(Self { rpcs, unknown: metrics.of_rpc("unknown") }),
         }
     }
@@ -106,14 +109,14 @@ impl Rpc {
     fn new(
         rpc: &RpcPath,
         handler: &Arc<dyn Handler>,
-        streams: &BTreeSet<&'static str>,
+        (streams, vital): (&BTreeSet<&'static str>, &BTreeSet<&'static str>),
         metrics: &GrpcMetrics,
     ) -> (String, Self) {
         let path = rpc.path();
-        let lasts = streams.contains(path.as_str());
+        let (lasts, vital) = (streams.contains(path.as_str()), vital.contains(path.as_str()));
         let metrics = metrics.of_rpc(&path);
         let handler = Arc::clone(handler);
-        (path, Self { handler, lasts, server_streaming: rpc.server_streaming, metrics })
+        (path, Self { handler, lasts, vital, server_streaming: rpc.server_streaming, metrics })
     }
 
     pub(super) fn call(&self, request: Request<Body>) -> impl Future<Output = Response<Body>> + Send + use<> {

@@ -7,7 +7,7 @@ use tonic::{Code, Request};
 
 use crate::{
     cloud::{Cloud, client, endpoint, soon},
-    probe::{COUNT, LAST, Probe, WAIT, WHO, gate},
+    probe::{COUNT, LAST, Probe, VITAL, WAIT, WHO, gate},
 };
 
 #[tokio::test]
@@ -54,7 +54,8 @@ async fn calls_beyond_the_limit_are_refused_and_streams_are_not_counted() {
         ended = &mut waiting => panic!("{ended:?}"),
         permit = entered.entered.acquire() => permit.unwrap().forget(),
     }
-    assert_eq!(client.call(WHO).await.unwrap_err().code(), Code::Unavailable);
+    assert_eq!(client.call(WHO).await.unwrap_err().code(), Code::ResourceExhausted);
+    assert!(client.call(VITAL).await.is_ok());
     entered.open.add_permits(1);
     assert!(waiting.await.is_ok());
     assert!(client.call(WHO).await.is_ok());

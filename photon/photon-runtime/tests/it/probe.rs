@@ -25,6 +25,8 @@ use tonic::{
 use tonic_prost::ProstCodec;
 
 pub(crate) const WHO: &str = "/photon.test.Probe/Who";
+/// Like [`WHO`], and let in when there is no room.
+pub(crate) const VITAL: &str = "/photon.test.Probe/Vital";
 pub(crate) const WAIT: &str = "/photon.test.Probe/Wait";
 pub(crate) const COUNT: &str = "/photon.test.Probe/Count";
 pub(crate) const LAST: &str = "/photon.test.Probe/Last";
@@ -97,7 +99,12 @@ impl Service for Probe {
             ready.ok_with(format!("{} open", watched.open.available_permits()));
             stopping.cancelled().await;
         });
-        Ok(GrpcServer::new().descriptors(descriptors()).streams(&[LAST]).service(Calls(gate)).into())
+        Ok(GrpcServer::new()
+            .descriptors(descriptors())
+            .streams(&[LAST])
+            .vital(&[VITAL])
+            .service(Calls(gate))
+            .into())
     }
 }
 
@@ -111,7 +118,7 @@ fn descriptors() -> &'static [u8] {
             server_streaming: Some(server_streaming),
             ..Default::default()
         };
-        let methods = [(WHO, false), (WAIT, false), (COUNT, true), (LAST, true)];
+        let methods = [(WHO, false), (VITAL, false), (WAIT, false), (COUNT, true), (LAST, true)];
         let service = ServiceDescriptorProto {
             name: Some("Probe".to_owned()),
             method: methods.map(|(path, streams)| method(path, streams)).to_vec(),
@@ -158,7 +165,7 @@ impl tower::Service<http::Request<Body>> for Calls {
         async move {
             let mut grpc = Grpc::new(ProstCodec::<String, String>::default());
             Ok(match request.uri().path() {
-                WHO => grpc.unary(Who, request).await,
+                WHO | VITAL => grpc.unary(Who, request).await,
                 WAIT => grpc.unary(Wait(gate), request).await,
                 COUNT => grpc.server_streaming(Count, request).await,
                 LAST => grpc.server_streaming(Last, request).await,
