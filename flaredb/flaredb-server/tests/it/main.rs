@@ -6,6 +6,7 @@ mod audits;
 mod cloud;
 mod cluster;
 mod credentials;
+mod dashboard;
 #[path = "../../../flaredb-engine/tests/it/disk.rs"]
 mod disk;
 mod forgetting;
