@@ -190,7 +190,10 @@ impl Watcher {
         let mut ballast = Ballast::new(&self.disk.folder, self.disk.low_bytes);
         loop {
             tick.tick().await;
+            let held = ballast.is_held();
             ballast = self.weigh(ballast).await;
+            // What the ballast has given back is not for new writes.
+            short |= held && !ballast.is_held();
             let own = self.look(short);
             short = own.is_some();
             self.space.set_short(short);
