@@ -9,6 +9,7 @@ mod credentials;
 mod dashboard;
 #[path = "../../../flaredb-engine/tests/it/disk.rs"]
 mod disk;
+mod failed_sync;
 mod forgetting;
 mod full_disk;
 mod kills;
