@@ -177,10 +177,18 @@ impl RegionLog {
         state.committed = committed;
     }
 
-    /// The committed position if it has not been written yet.
-    pub(super) fn take_committed(&self) -> Option<LogId> {
+    /// The committed position, if it has not been written yet and all entries up to it are, once those below `end`
+    /// that were handed over in `epoch` are written.
+    ///
+    /// The position may be ahead of this node's own disk, when a quorum without it has committed. Written before its
+    /// entries, it would name ones that a crash has taken, or others in their place that were taken back since.
+    pub(super) fn take_committed(&self, epoch: u64, end: u64) -> Option<LogId> {
         let mut state = self.write();
-        std::mem::take(&mut state.committed_unwritten).then_some(state.committed).flatten()
+        let end = if epoch == state.epoch { end.max(state.written_end) } else { state.written_end };
+        let committed =
+            state.committed.filter(|committed| state.committed_unwritten && committed.index < end)?;
+        state.committed_unwritten = false;
+        Some(committed)
     }
 
     pub(super) fn values(&self) -> Values {
@@ -324,4 +332,52 @@ pub(super) fn encode_log_id(log_id: &LogId) -> Vec<u8> {
 /// The vote as it is written.
 pub(super) fn encode_vote(vote: &Vote) -> Vec<u8> {
     v1::Vote::from(vote).encode_to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::entry::RaftPayload as _;
+
+    use super::*;
+    use crate::{
+        LogConfig,
+        entry::{Command, Payload},
+        types::CommittedLeaderId,
+    };
+
+    fn log_id(term: u64, index: u64) -> LogId {
+        LogId::new(CommittedLeaderId { term, node_id: 1 }, index)
+    }
+
+    fn entries(term: u64, range: std::ops::Range<u64>) -> Vec<Entry> {
+        range.map(|index| Entry::new(log_id(term, index), Payload::normal(Command::new(b"x")))).collect()
+    }
+
+    fn region(dir: &std::path::Path) -> RegionLog {
+        RegionLog::open(super::super::open(dir, &LogConfig::default()).unwrap(), 1, 1 << 20).unwrap()
+    }
+
+    #[test]
+    fn committed_position_waits_until_its_entries_are_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = region(&dir.path().join("log"));
+        let epoch = log.append(&entries(1, 0..6)).unwrap();
+        log.set_committed(Some(log_id(1, 4)));
+        assert_eq!(log.take_committed(epoch, 3), None);
+        assert_eq!(log.take_committed(epoch, 5), Some(log_id(1, 4)));
+        assert_eq!(log.take_committed(epoch, 6), None);
+    }
+
+    #[test]
+    fn committed_position_is_not_written_with_entries_that_were_taken_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = region(&dir.path().join("log"));
+        let old = log.append(&entries(1, 0..6)).unwrap();
+        log.truncate_after(Some(log_id(1, 1)));
+        let new = log.append(&entries(2, 2..6)).unwrap();
+        log.set_committed(Some(log_id(2, 4)));
+        assert_eq!(log.take_committed(old, 6), None);
+        log.mark_written(new, 6);
+        assert_eq!(log.take_committed(old, 6), Some(log_id(2, 4)));
+    }
 }

@@ -287,21 +287,21 @@ fn copy(error: &io::Error) -> io::Error {
 
 fn add(batch: &mut LogBatch, write: &Write) -> io::Result<()> {
     match write {
-        Write::Append { region, entries, .. } => {
+        Write::Append { region, epoch, entries, .. } => {
             let records: Vec<Record> =
                 entries.iter().map(|entry| Record::new(entry.record().clone())).collect();
             batch.add_entries::<Records>(region.id, &records).map_err(engine_error)?;
-            add_committed(batch, region)
+            add_committed(batch, region, *epoch, entries.last().map_or(0, |last| last.index() + 1))
         }
         Write::Vote { region, vote, .. } => put(batch, region.id, VOTE_KEY, encode_vote(vote)),
         Write::Purge { region, emptied } => add_purge(batch, region, *emptied),
-        Write::Settle { region, .. } => add_committed(batch, region),
+        Write::Settle { region, .. } => add_committed(batch, region, 0, 0),
         Write::Stop => Ok(()),
     }
 }
 
-fn add_committed(batch: &mut LogBatch, region: &RegionLog) -> io::Result<()> {
-    match region.take_committed() {
+fn add_committed(batch: &mut LogBatch, region: &RegionLog, epoch: u64, end: u64) -> io::Result<()> {
+    match region.take_committed(epoch, end) {
         Some(committed) => put(batch, region.id, COMMITTED_KEY, encode_log_id(&committed)),
         None => Ok(()),
     }
@@ -317,7 +317,7 @@ fn add_purge(batch: &mut LogBatch, region: &RegionLog, emptied: bool) -> io::Res
         if let Some(vote) = values.vote {
             put(batch, region.id, VOTE_KEY, encode_vote(&vote))?;
         }
-        if let Some(committed) = values.committed {
+        if let Some(committed) = values.committed.filter(|committed| *committed <= purged) {
             put(batch, region.id, COMMITTED_KEY, encode_log_id(&committed))?;
         }
     } else {
