@@ -3,6 +3,8 @@
 //! A client reads its own writes, and never less than it has read before: it carries what it has seen of a namespace
 //! to whichever replica it asks next.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use flaredb_proto::{
     v1::{
@@ -90,11 +92,26 @@ impl RdbClient {
     /// # Errors
     /// Any [`Error`] but a conflict or an unknown outcome.
     pub async fn raw_get(&self, namespace: &str, key: impl IntoBytes) -> Result<RawRead, Error> {
+        self.raw_get_within(namespace, key, Duration::ZERO).await
+    }
+
+    /// Like [`RdbClient::raw_get`], at a replica that has heard from a leader within `lag_max`, which counts in whole
+    /// milliseconds; none: ever.
+    ///
+    /// # Errors
+    /// Any [`Error`] but a conflict or an unknown outcome; [`Error::Unavailable`] when every replica is further behind.
+    pub async fn raw_get_within(
+        &self,
+        namespace: &str,
+        key: impl IntoBytes,
+        lag_max: Duration,
+    ) -> Result<RawRead, Error> {
         let key = key.into_bytes();
         let request = RawGetRequest {
             key: key.clone(),
             namespace: namespace.to_owned(),
             session_token: self.session(namespace),
+            max_lag_ms: u64::try_from(lag_max.as_millis()).unwrap_or(u64::MAX),
         };
         check::sizes(&key, b"")?;
         check::accept(validate::raw_get(&request))?;

@@ -92,6 +92,10 @@ pub struct StorageConfig {
     pub audit_interval_ms: u64,
     /// Bytes of rows in such a part; the next one goes on behind it.
     pub audit_bytes_max: u64,
+    /// How often, at the latest, the state is flushed, so that the log before it can go.
+    pub checkpoint_interval_ms: u64,
+    /// Log entries that stay after that, for followers that were away; one that was away for longer gets a snapshot.
+    pub log_entries_kept: u64,
     /// How long a deleted record of an Eventual namespace is remembered, so that a late older write stays dead.
     pub tombstone_retention_ms: u64,
 }
@@ -145,6 +149,8 @@ impl Default for StorageConfig {
             space_low_bytes: 64 << 20,
             audit_interval_ms: 180_000,
             audit_bytes_max: 256 << 20,
+            checkpoint_interval_ms: 60_000,
+            log_entries_kept: 10_000,
             tombstone_retention_ms: 24 * 3_600_000,
         }
     }
@@ -242,6 +248,7 @@ impl Config {
             ("storage.history_check_ms", storage.history_check_ms),
             ("storage.audit_interval_ms", storage.audit_interval_ms),
             ("storage.audit_bytes_max", storage.audit_bytes_max),
+            ("storage.checkpoint_interval_ms", storage.checkpoint_interval_ms),
         ];
         if let Some((field, _)) = counts.into_iter().find(|&(_, count)| count == 0) {
             return Err(wrong(field, "0", "at least 1"));

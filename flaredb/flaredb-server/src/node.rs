@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use flaredb_engine::{Durability, Engine, Options, RegionId};
-use flaredb_raft::{Connector, FatalHook, Group, InitializeError, NodeConfig};
+use flaredb_raft::{CheckpointConfig, Connector, FatalHook, Group, InitializeError, NodeConfig};
 use photon_runtime::{Context, Health};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -150,6 +150,11 @@ fn raft_config(config: &Config, connector: Connector) -> NodeConfig {
     NodeConfig {
         connector,
         timing: config.timing(),
+        checkpoint: CheckpointConfig {
+            interval: Duration::from_millis(config.storage.checkpoint_interval_ms),
+            entries_kept: config.storage.log_entries_kept,
+            ..CheckpointConfig::default()
+        },
         fatal: FatalHook::new(|_logged| stop_at_once()),
         ..NodeConfig::new(&config.cluster.id, config.node.id, folder)
     }

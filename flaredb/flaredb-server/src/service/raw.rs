@@ -48,6 +48,7 @@ impl KvRaw for Api {
         let request = request.into_inner();
         validate::raw_get(&request).map_err(Refusal::from)?;
         let namespace = eventual(region, &request.namespace, &request.session_token).await?;
+        check_lag(region, request.max_lag_ms)?;
         let before = region.session();
         let found = region.state.raw_get(namespace.id, &request.key);
         let record = found.map_err(|error| Refusal::unreadable(&namespace.name, error))?;
@@ -114,6 +115,17 @@ async fn eventual(region: &Region, name: &str, token: &Bytes) -> Result<Namespac
     Ok(namespace)
 }
 
+/// Refuses for a replica that is further behind than the caller allows; 0 allows anything.
+fn check_lag(region: &Region, max_lag_ms: u64) -> Result<(), Refusal> {
+    let lag_ms = region.group.status().leader_contact_ms;
+    if max_lag_ms == 0 || lag_ms <= max_lag_ms {
+        return Ok(());
+    }
+    Err(Refusal::Unavailable(format!(
+        "this replica last heard from a leader {lag_ms} ms ago, at most {max_lag_ms} ms are allowed"
+    )))
+}
+
 /// Waits as long as the caller's deadline allows.
 async fn wait_for(region: &Region, token: &Bytes) -> Result<(), Refusal> {
     if token.is_empty() {
@@ -129,6 +141,7 @@ async fn wait_for(region: &Region, token: &Bytes) -> Result<(), Refusal> {
 
 async fn scan(region: &Region, request: RawScanRequest) -> Result<RawScanResponse, Refusal> {
     let namespace = eventual(region, &request.namespace, &request.session_token).await?;
+    check_lag(region, request.max_lag_ms)?;
     let before = region.session();
     let state = region.state.clone();
     let read = move || {
