@@ -7,25 +7,27 @@
 //! be repeated, unlike one whose sync failed. Nothing is acknowledged meanwhile, and reads go on.
 
 mod ballast;
+mod decision;
+mod room;
 
 use std::{
     fmt, io,
     path::{Path, PathBuf},
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
-use flaredb_engine::EngineError;
-use flaredb_proto::v1::flare_request::Command;
-use flaredb_raft::{MemberStatus, Role, Space};
+use flaredb_raft::{Role, Space};
 use photon_runtime::Condition;
 use tokio::time::{MissedTickBehavior, interval};
 
-use self::ballast::Ballast;
-use crate::{metrics::Metrics, region::Region, status::Refusal};
+pub(crate) use self::room::{Room, full};
+use self::{
+    ballast::Ballast,
+    decision::{Decision, decide},
+    room::Closed,
+};
+use crate::{metrics::Metrics, region::Region};
 
 /// How often the disk is looked at.
 const EVERY: Duration = Duration::from_millis(200);
@@ -33,9 +35,6 @@ const EVERY: Duration = Duration::from_millis(200);
 const LOOKS_PER_ATTEMPT: u32 = 10;
 /// Attempts after which callers are told that there is no room, instead of to look for another leader.
 const ATTEMPTS_MAX: u32 = 3;
-/// How often an apply that found the disk full is tried again.
-const RETRY_DELAY: Duration = Duration::from_millis(100);
-
 /// What a look at the disk found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Free {
@@ -82,87 +81,6 @@ impl Disk {
             if was_short { self.low_bytes.saturating_add(self.low_bytes / 4) } else { self.low_bytes };
         free_bytes < enough
     }
-}
-
-/// Why writes are refused at the moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Closed {
-    /// There is no room where it would be needed.
-    NoRoom(String),
-    /// Another node is to lead, which has room.
-    HandingOver,
-}
-
-/// The room of this node, as writes, applies and flushes see it.
-#[derive(Debug, Default)]
-pub(crate) struct Room {
-    closed: RwLock<Option<Closed>>,
-    /// The database found the disk full and has not written since.
-    state_waits: AtomicBool,
-    ending: AtomicBool,
-}
-
-impl Room {
-    /// Lets a command in, unless it would need room that is not there. Nothing of it was written when it is refused.
-    ///
-    /// # Errors
-    /// [`Refusal::NoSpace`], or [`Refusal::NotLeader`] while a node with room takes over.
-    pub(crate) fn admit(&self, command: &Command) -> Result<(), Refusal> {
-        if makes_room(command) {
-            return Ok(());
-        }
-        match &*self.closed.read().unwrap_or_else(PoisonError::into_inner) {
-            None => Ok(()),
-            Some(Closed::NoRoom(why)) => Err(Refusal::NoSpace(why.clone())),
-            Some(Closed::HandingOver) => Err(Refusal::NotLeader { id: 0, endpoint: String::new() }),
-        }
-    }
-
-    fn close(&self, why: Option<Closed>) {
-        *self.closed.write().unwrap_or_else(PoisonError::into_inner) = why;
-    }
-
-    /// Repeats `work` for as long as it finds the disk full. Blocks.
-    pub(crate) fn patiently<T>(&self, mut work: impl FnMut() -> Result<T, EngineError>) -> io::Result<T> {
-        loop {
-            match work() {
-                Err(error) if error.is_full() => {
-                    if !self.state_waits.swap(true, Ordering::Relaxed) {
-                        tracing::warn!("the disk of the database is full; applying waits for room");
-                    }
-                    if self.ending.load(Ordering::Relaxed) {
-                        return Err(full(error));
-                    }
-                    std::thread::sleep(RETRY_DELAY);
-                }
-                done => {
-                    if self.state_waits.load(Ordering::Relaxed) && done.is_ok() {
-                        self.state_waits.store(false, Ordering::Relaxed);
-                        tracing::info!("the database is written again");
-                    }
-                    return done.map_err(io::Error::other);
-                }
-            }
-        }
-    }
-
-    /// Lets what waits for room fail, so that the process can end.
-    pub(crate) fn end(&self) {
-        self.ending.store(true, Ordering::Relaxed);
-    }
-}
-
-/// The error that tells the Raft host that nothing has changed.
-pub(crate) fn full(error: EngineError) -> io::Error {
-    io::Error::new(io::ErrorKind::StorageFull, error)
-}
-
-/// Commands that are small and let something be forgotten: how an operator gets room back.
-fn makes_room(command: &Command) -> bool {
-    matches!(
-        command,
-        Command::DeleteNamespace(_) | Command::CompactHistory(_) | Command::CollectTombstones(_)
-    )
 }
 
 /// Watches over the room of one node.
@@ -237,7 +155,7 @@ impl Watcher {
 
     /// Whether something waits for room already.
     fn waits(&self) -> bool {
-        self.space.log_waits() || self.room.state_waits.load(Ordering::Relaxed)
+        self.space.log_waits() || self.room.state_waits()
     }
 
     /// Why this node is short of space, if it is.
@@ -245,7 +163,7 @@ impl Watcher {
         if self.space.log_waits() {
             return Some("the disk of the Raft log is full".to_owned());
         }
-        if self.room.state_waits.load(Ordering::Relaxed) {
+        if self.room.state_waits() {
             return Some("the disk of the database is full".to_owned());
         }
         match self.disk.look() {
@@ -302,35 +220,6 @@ impl HandingOver {
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Decision {
-    /// Writes are let in.
-    Open,
-    /// Writes are refused.
-    Refuse(String),
-    /// Another node should lead.
-    HandOver { to: u64, why: String },
-}
-
-/// What a node does about its own room and its peers'. Pure.
-fn decide(own: Option<&str>, leads: bool, members: &[MemberStatus]) -> Decision {
-    let voters: Vec<&MemberStatus> = members.iter().filter(|member| member.voter).collect();
-    if !leads {
-        return Decision::Open;
-    }
-    let short: Vec<u64> = voters.iter().filter(|voter| voter.short_of_space).map(|voter| voter.id).collect();
-    let roomy = voters.iter().find(|voter| !voter.short_of_space);
-    match (own, roomy) {
-        (None, _) if short.is_empty() => Decision::Open,
-        (Some(why), None) => Decision::Refuse(why.to_owned()),
-        _ if voters.len() - short.len() <= voters.len() / 2 => {
-            Decision::Refuse(format!("no quorum has room, voters {short:?} are short of space"))
-        }
-        (Some(why), Some(voter)) => Decision::HandOver { to: voter.id, why: why.to_owned() },
-        (None, _) => Decision::Open,
-    }
-}
-
 /// Bytes for people.
 pub(crate) struct Mib(pub(crate) u64);
 
@@ -344,57 +233,11 @@ impl fmt::Display for Mib {
 mod tests {
     use super::*;
 
-    fn members(short: &[bool]) -> Vec<MemberStatus> {
-        let member = |(id, &short_of_space): (u64, &bool)| MemberStatus {
-            id,
-            endpoint: String::new(),
-            voter: true,
-            matched_index: None,
-            short_of_space,
-        };
-        (1..).zip(short).map(member).collect()
-    }
-
-    #[test]
-    fn short_leader_hands_over_to_a_voter_with_room_and_refuses_when_there_is_none() {
-        let why = || "why".to_owned();
-        let own = Some("why");
-        let decided = |short: &[bool]| decide(own, true, &members(short));
-        assert_eq!(decided(&[true, false, false]), Decision::HandOver { to: 2, why: why() });
-        assert_eq!(decided(&[true, true, true]), Decision::Refuse(why()));
-        assert_eq!(decided(&[true]), Decision::Refuse(why()));
-        assert!(matches!(decided(&[true, true, false]), Decision::Refuse(_)));
-    }
-
-    #[test]
-    fn leader_with_room_writes_while_a_quorum_has_room() {
-        let decided = |short: &[bool]| decide(None, true, &members(short));
-        assert_eq!(decided(&[false, false, false]), Decision::Open);
-        assert_eq!(decided(&[false, true, false]), Decision::Open);
-        assert!(matches!(decided(&[false, true, true]), Decision::Refuse(why) if why.contains("[2, 3]")));
-    }
-
-    #[test]
-    fn follower_refuses_nothing_by_itself() {
-        assert_eq!(decide(Some("why"), false, &members(&[true, true, true])), Decision::Open);
-    }
-
     #[test]
     fn disk_that_was_short_needs_a_quarter_more() {
         let disk = Disk::new(PathBuf::from("/"), 1_000);
         assert!(!disk.is_short(1_000, false) && disk.is_short(999, false));
         assert!(disk.is_short(1_249, true) && !disk.is_short(1_250, true));
         assert!(!Disk::new(PathBuf::from("/"), 0).is_short(0, true), "0 keeps no reserve");
-    }
-
-    #[test]
-    fn what_makes_room_is_let_in_when_there_is_none() {
-        let room = Room::default();
-        room.close(Some(Closed::NoRoom("full".to_owned())));
-        room.admit(&Command::CompactHistory(Default::default())).unwrap();
-        let refused = room.admit(&Command::CasPut(Default::default()));
-        assert!(matches!(refused, Err(Refusal::NoSpace(why)) if why == "full"));
-        room.close(None);
-        room.admit(&Command::CasPut(Default::default())).unwrap();
     }
 }
