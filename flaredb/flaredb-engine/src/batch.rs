@@ -13,6 +13,7 @@ use crate::{
     engine::{CAS, FAMILIES, META},
     keys,
     namespace::Table,
+    planted,
 };
 
 type Overlay = BTreeMap<Vec<u8>, Option<Bytes>>;
@@ -156,7 +157,9 @@ impl<'a> Batch<'a> {
         for info in self.changed.iter().filter_map(|id| self.table.get(*id)) {
             self.write.put_cf(meta, row_of(info.id), info.encode());
         }
-        self.write.put_cf(meta, applied.0, applied.1);
+        if let Some((key, row)) = planted::position(self.engine.db.path(), applied) {
+            self.write.put_cf(meta, key, row);
+        }
         self.engine.write(self.write)?;
         let touched = self.changed.union(&self.removed).copied().collect();
         Ok(Written { table: self.table, touched })

@@ -31,6 +31,7 @@ mod events;
 mod install;
 mod keys;
 mod namespace;
+pub mod planted;
 mod raw;
 mod read;
 mod region;

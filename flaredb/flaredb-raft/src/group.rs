@@ -39,6 +39,7 @@ use crate::{
     machine,
     metrics::Metrics,
     node::Regions,
+    planted::{self, Bug},
     transport::{client::Network, incoming::Incoming},
     types::{Raft, RaftMetrics, TypeConfig},
 };
@@ -171,10 +172,23 @@ impl Group {
             return Err(ProposeError::NoSpace);
         }
         self.0.metrics.proposals.inc();
+        if planted::has(Bug::RetryProposal) {
+            return self.propose_again_and_again(&command).await;
+        }
         let write = self.0.raft.client_write(Command::new(&command));
         let written = tokio::time::timeout(self.0.timing().propose_timeout, write).await;
         let written = written.map_err(|_late| ProposeError::Indeterminate)?;
         written.map(|answer| answer.data).map_err(propose_error)
+    }
+
+    /// The planted bug.
+    async fn propose_again_and_again(&self, command: &[u8]) -> Result<Bytes, ProposeError> {
+        loop {
+            let write = self.0.raft.client_write(Command::new(command));
+            if let Ok(written) = tokio::time::timeout(self.0.timing().heartbeat, write).await {
+                return written.map(|answer| answer.data).map_err(propose_error);
+            }
+        }
     }
 
     /// Waits until this replica may serve a read that sees everything acknowledged before the call; returns the

@@ -36,6 +36,7 @@ mod log;
 mod machine;
 mod metrics;
 mod node;
+pub mod planted;
 pub mod simulation;
 mod space;
 mod state_machine;

@@ -6,7 +6,13 @@ use flaredb_proto::v1::{
 };
 
 use super::{Effect, Growth, inside_prefix, namespace, refused};
-use crate::{batch::Batch, engine::RAW, keys, raw::Row};
+use crate::{
+    batch::Batch,
+    engine::RAW,
+    keys,
+    planted::{self, Bug},
+    raw::Row,
+};
 
 pub(super) fn put(batch: &mut Batch<'_>, put: KvPut) -> Effect {
     let row = Row { ts: put.ts, origin: put.origin, value: Some(put.value) };
@@ -34,7 +40,10 @@ fn write(batch: &mut Batch<'_>, namespace_id: u32, key: Bytes, row: Row) -> Effe
     let mut growth = Growth::default();
     growth.add(before.as_ref().and_then(size), size(&row));
     let info = growth.of(&info)?;
-    batch.put(RAW, at, row.encode())?;
+    match row.value.is_none() && planted::has(Bug::NoTombstone) {
+        true => batch.delete(RAW, at)?,
+        false => batch.put(RAW, at, row.encode())?,
+    }
     batch.update(info);
     Ok(Outcome::Done(ts))
 }

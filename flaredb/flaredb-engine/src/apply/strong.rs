@@ -15,6 +15,7 @@ use crate::{
     engine::{CAS, HIST, IDS, OLD},
     events::Event,
     keys,
+    planted::{self, Bug},
 };
 
 /// Rows of history that one command forgets at most, so that it never holds up others for long; a leader that wants
@@ -153,7 +154,12 @@ fn write(batch: &mut Batch<'_>, info: &NamespaceInfo, position: u32, step: Step)
     let event = Event { put: step.value.is_some(), previous_version, key: step.key.clone() };
     batch.put(HIST, keys::event(info.id, info.revision, position), event.encode())?;
     match step.value {
-        Some(value) => batch.put(CAS, keys::record(info.id, &step.key), versioned(info.revision, &value)),
+        Some(value) => {
+            let resets = planted::has(Bug::VersionReset) && previous_version == 0;
+            let version = if resets { 1 } else { info.revision };
+            batch.put(CAS, keys::record(info.id, &step.key), versioned(version, &value))
+        }
+        None if planted::has(Bug::NoTombstone) => batch.delete(CAS, keys::record(info.id, &step.key)),
         None => {
             batch.put(OLD, keys::old(info.id, &step.key, info.revision), vec![OLD_TOMBSTONE])?;
             batch.delete(CAS, keys::record(info.id, &step.key))

@@ -29,6 +29,7 @@ use crate::{
     entry::Entry,
     fatal::{FatalError, FatalHook},
     metrics::Metrics,
+    planted::{self, Bug},
     simulation::SimulatedDisk,
     space::Space,
     types::{TypeConfig, Vote},
@@ -261,9 +262,11 @@ impl Writer {
         }
         let started = Instant::now();
         // raft-engine panics when a sync fails.
-        catch_unwind(AssertUnwindSafe(|| self.engine.write(&mut batch, sync)))
-            .map_err(|_panic| io::Error::other("the log engine panicked while writing"))?
-            .map_err(engine_error)?;
+        catch_unwind(AssertUnwindSafe(|| {
+            self.engine.write(&mut batch, sync && !planted::has(Bug::SkipFsync))
+        }))
+        .map_err(|_panic| io::Error::other("the log engine panicked while writing"))?
+        .map_err(engine_error)?;
         if sync {
             self.count(writes, started);
         }
