@@ -7,7 +7,10 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -37,6 +40,8 @@ struct Mark {
 pub(crate) struct Quarantine {
     folder: PathBuf,
     reason: watch::Sender<Option<String>>,
+    /// Whether there is a reason: looked at by every call.
+    active: AtomicBool,
 }
 
 impl Quarantine {
@@ -53,7 +58,8 @@ impl Quarantine {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        Ok(Self { folder: folder.to_owned(), reason: watch::Sender::new(reason) })
+        let active = AtomicBool::new(reason.is_some());
+        Ok(Self { folder: folder.to_owned(), reason: watch::Sender::new(reason), active })
     }
 
     /// Why the replica is not to be trusted, if it is not.
@@ -66,10 +72,11 @@ impl Quarantine {
     /// # Errors
     /// [`Refusal::Unavailable`], so that the caller asks another node.
     pub(crate) fn check(&self) -> Result<(), Refusal> {
-        match &*self.reason.borrow() {
-            None => Ok(()),
-            Some(reason) => Err(Refusal::Unavailable(format!("this node is quarantined: {reason}"))),
+        if !self.active.load(Ordering::Acquire) {
+            return Ok(());
         }
+        let reason = self.reason().unwrap_or_default();
+        Err(Refusal::Unavailable(format!("this node is quarantined: {reason}")))
     }
 
     /// Lets a proposal in, unless what the replica would answer is not to be trusted.
@@ -77,7 +84,7 @@ impl Quarantine {
     /// # Errors
     /// [`Refusal::NotLeader`]: another node will lead in a moment.
     pub(crate) fn check_leader(&self) -> Result<(), Refusal> {
-        match self.reason.borrow().is_some() {
+        match self.active.load(Ordering::Acquire) {
             false => Ok(()),
             true => Err(Refusal::NotLeader { id: 0, endpoint: String::new() }),
         }
@@ -90,6 +97,7 @@ impl Quarantine {
             tracing::error!(%error, "the quarantine could not be written down; it ends with this process");
         }
         self.reason.send_replace(Some(reason));
+        self.active.store(true, Ordering::Release);
     }
 
     fn write(&self, reason: &str) -> io::Result<()> {

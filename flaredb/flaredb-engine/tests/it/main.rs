@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod disk;
+mod full_disk;
 mod model;
 mod promises;
 mod restart;

@@ -30,6 +30,8 @@ pub(super) enum Closed {
 #[derive(Debug, Default)]
 pub(crate) struct Room {
     closed: RwLock<Option<Closed>>,
+    /// Whether there is a reason: looked at by every write.
+    is_closed: AtomicBool,
     /// The database found the disk full and has not written since.
     state_waits: AtomicBool,
     ending: AtomicBool,
@@ -41,7 +43,7 @@ impl Room {
     /// # Errors
     /// [`Refusal::NoSpace`], or [`Refusal::NotLeader`] while a node with room takes over.
     pub(crate) fn admit(&self, command: &Command) -> Result<(), Refusal> {
-        if makes_room(command) {
+        if !self.is_closed.load(Ordering::Relaxed) || makes_room(command) {
             return Ok(());
         }
         match &*self.closed.read().unwrap_or_else(PoisonError::into_inner) {
@@ -53,7 +55,9 @@ impl Room {
 
     /// Lets writes in from now on, or not.
     pub(super) fn close(&self, why: Option<Closed>) {
+        let is_closed = why.is_some();
         *self.closed.write().unwrap_or_else(PoisonError::into_inner) = why;
+        self.is_closed.store(is_closed, Ordering::Relaxed);
     }
 
     /// Whether the database found the disk full and has not written since.
