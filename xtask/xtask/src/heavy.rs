@@ -1,4 +1,5 @@
-//! Hands over to `photon-e2e`, which links clients and takes long to compile, so that xtask itself does not.
+//! Hands over to programs that link servers or clients and take long to compile, so that xtask itself does not:
+//! `photon-e2e` and `flaredb-sim`.
 
 use std::{ffi::OsString, process::Command};
 
@@ -20,6 +21,16 @@ pub(crate) fn e2e(arguments: &[OsString]) -> Result<()> {
 /// When a server did not start or an operation failed.
 pub(crate) fn bench(arguments: &[OsString]) -> Result<()> {
     start("bench", arguments, true)
+}
+
+/// Plays FlareDB's replicas under faults from seeds.
+///
+/// # Errors
+/// When a seed failed, or nothing could be built.
+pub(crate) fn sim(arguments: &[OsString]) -> Result<()> {
+    workspace::run(workspace::cargo()?.args(["build", "--locked", "--package", "flaredb-sim"]))?;
+    let program = workspace::target()?.join("debug/flaredb-sim");
+    workspace::run(Command::new(program).args(arguments).current_dir(workspace::root()))
 }
 
 fn start(verb: &str, arguments: &[OsString], release: bool) -> Result<()> {

@@ -45,6 +45,14 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Play FlareDB's replicas under crashes, partitions and lost messages, everything from one seed.
+    ///
+    /// Options are those of the simulation: --seeds N, --from K.
+    Sim {
+        /// Handed over to the simulation.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Check the shape of the workspace: dependency arrows, licences, sources, files.
     Tidy,
     /// Measure beside peers in the same run: `flaredb` (etcd) or `dns` (NSD, Knot, BIND).
@@ -75,6 +83,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Up(options) => up::run(&options),
         Verb::Test(options) => checks::run(&options),
         Verb::E2e { arguments } => setup::run(setup::Scope::Test).and_then(|()| heavy::e2e(&arguments)),
+        Verb::Sim { arguments } => setup::run(setup::Scope::Build).and_then(|()| heavy::sim(&arguments)),
         Verb::Tidy => tidy::run(),
         Verb::Bench { arguments } => setup::run(setup::Scope::Test).and_then(|()| heavy::bench(&arguments)),
         Verb::Env => print_environment(),
