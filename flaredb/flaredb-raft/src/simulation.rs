@@ -8,10 +8,18 @@
 //!
 //! [`Connector::links`]: crate::Connector::links
 
-use std::{cell::Cell, fmt, io, path::Path, sync::Arc, time::Duration};
+use std::{
+    cell::Cell,
+    fmt, io,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::future::BoxFuture;
 use tokio::task::JoinError;
+use tokio_util::task::TaskTracker;
 
 pub use tonic::{body::Body, codegen::http};
 
@@ -76,8 +84,12 @@ pub fn block_inline() {
 pub(crate) async fn blocking<T: Send + 'static>(
     call: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, JoinError> {
-    if INLINE.get() {
-        return Ok(call());
+    if !INLINE.get() {
+        return tokio::task::spawn_blocking(call).await;
     }
-    tokio::task::spawn_blocking(call).await
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(called) => Ok(called),
+        // A task's end is all that becomes of a panic on a thread.
+        Err(panic) => TaskTracker::new().spawn(async move { resume_unwind(panic) }).await,
+    }
 }

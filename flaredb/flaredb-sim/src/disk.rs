@@ -7,13 +7,19 @@ use std::{
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use flaredb_raft::simulation::{SimulatedDisk, SimulatedFile};
 
 use crate::dice::Dice;
+
+/// What a sync says that was made to fail.
+pub(crate) const MADE_TO_FAIL: &str = "a sync that was made to fail";
 
 /// A disk that outlives the node's runs.
 #[derive(Debug)]
@@ -22,6 +28,8 @@ pub(crate) struct Disk {
     dice: Mutex<Dice>,
     /// Longest write, in milliseconds.
     write_ms_max: Mutex<u64>,
+    /// Whether the next sync fails.
+    fails: Arc<AtomicBool>,
 }
 
 /// What one run of the node sees of the disk; nothing any more once that run has ended.
@@ -32,11 +40,14 @@ pub(crate) struct Mount {
 }
 
 /// A file with what of it survives.
-#[derive(Debug, Default)]
-struct File(Mutex<Content>);
+#[derive(Debug)]
+struct File {
+    content: Mutex<Content>,
+    fails: Arc<AtomicBool>,
+}
 
 #[derive(Clone, Debug, Default)]
-struct Content {
+pub(crate) struct Content {
     /// What is read.
     present: Vec<u8>,
     /// What survives.
@@ -58,8 +69,36 @@ fn put(bytes: &mut Vec<u8>, offset: usize, new: &[u8]) {
 }
 
 impl Content {
+    pub(crate) fn write(&mut self, offset: usize, bytes: &[u8]) {
+        put(&mut self.present, offset, bytes);
+        self.unsynced.push((offset, bytes.to_vec()));
+    }
+
+    pub(crate) fn truncate(&mut self, length: usize) {
+        self.present.truncate(length);
+        self.synced.truncate(length);
+        self.unsynced.retain(|(offset, bytes)| offset + bytes.len() <= length);
+    }
+
+    pub(crate) fn sync(&mut self) {
+        for (offset, bytes) in std::mem::take(&mut self.unsynced) {
+            put(&mut self.synced, offset, &bytes);
+        }
+    }
+
+    /// What is there if everything that was written got to the platter.
+    pub(crate) fn whole(mut self) -> Self {
+        self.sync();
+        self
+    }
+
+    /// What is there if nothing did that was not synced.
+    pub(crate) fn synced(&self) -> Self {
+        Self { present: self.synced.clone(), synced: self.synced.clone(), unsynced: Vec::new() }
+    }
+
     /// What is there after a power cut: all that was synced, and of the rest what happened to get to the platter.
-    fn after_power_cut(&self, dice: &mut Dice) -> Self {
+    pub(crate) fn after_power_cut(&self, dice: &mut Dice) -> Self {
         let mut survived = self.synced.clone();
         let whole = dice.index(self.unsynced.len() + 1);
         for (at, (offset, bytes)) in self.unsynced.iter().enumerate() {
@@ -76,7 +115,40 @@ impl Content {
 
 impl Disk {
     pub(crate) fn new(dice: Dice) -> Arc<Self> {
-        Arc::new(Self { files: Mutex::default(), dice: Mutex::new(dice), write_ms_max: Mutex::new(4) })
+        Arc::new(Self {
+            files: Mutex::default(),
+            dice: Mutex::new(dice),
+            write_ms_max: Mutex::new(4),
+            fails: Arc::default(),
+        })
+    }
+
+    /// A disk with files on it, whose folder is there.
+    pub(crate) fn with(
+        files: impl IntoIterator<Item = (PathBuf, Content)>,
+        dice: Dice,
+    ) -> io::Result<Arc<Self>> {
+        let disk = Self::new(dice);
+        for (path, content) in files {
+            fs::File::create(&path)?;
+            let file = disk.file(content);
+            lock(&disk.files).insert(path, file);
+        }
+        Ok(disk)
+    }
+
+    fn file(&self, content: Content) -> Arc<File> {
+        Arc::new(File { content: Mutex::new(content), fails: Arc::clone(&self.fails) })
+    }
+
+    /// Lets the next sync fail, or not.
+    pub(crate) fn set_fails(&self, fails: bool) {
+        self.fails.store(fails, Ordering::Relaxed);
+    }
+
+    /// Whether the next sync fails.
+    pub(crate) fn fails(&self) -> bool {
+        self.fails.load(Ordering::Relaxed)
     }
 
     /// Makes the disk slower or faster.
@@ -101,8 +173,8 @@ impl Disk {
 
     fn replace(&self, mut survive: impl FnMut(&Content) -> Content) {
         for file in lock(&self.files).values_mut() {
-            let content = survive(&lock(&file.0));
-            *file = Arc::new(File(Mutex::new(content)));
+            let content = survive(&lock(&file.content));
+            *file = self.file(content);
         }
     }
 }
@@ -125,7 +197,7 @@ impl SimulatedDisk for Mount {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn SimulatedFile>> {
         let mut files = self.files()?;
         fs::File::create(path)?;
-        let file = Arc::new(File::default());
+        let file = self.disk.file(Content::default());
         files.insert(path.to_owned(), Arc::clone(&file));
         Ok(file)
     }
@@ -155,7 +227,7 @@ impl SimulatedDisk for Mount {
 
 impl SimulatedFile for File {
     fn read_at(&self, offset: usize, bytes: &mut [u8]) -> io::Result<usize> {
-        let content = lock(&self.0);
+        let content = lock(&self.content);
         let there = content.present.get(offset..).unwrap_or_default();
         let length = there.len().min(bytes.len());
         bytes[..length].copy_from_slice(&there[..length]);
@@ -163,29 +235,26 @@ impl SimulatedFile for File {
     }
 
     fn write_at(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
-        let mut content = lock(&self.0);
-        put(&mut content.present, offset, bytes);
-        content.unsynced.push((offset, bytes.to_vec()));
+        lock(&self.content).write(offset, bytes);
         Ok(())
     }
 
     fn truncate(&self, length: usize) -> io::Result<()> {
-        let mut content = lock(&self.0);
-        content.present.truncate(length);
-        content.synced.truncate(length);
-        content.unsynced.retain(|(offset, bytes)| offset + bytes.len() <= length);
+        lock(&self.content).truncate(length);
         Ok(())
     }
 
     fn size(&self) -> io::Result<usize> {
-        Ok(lock(&self.0).present.len())
+        Ok(lock(&self.content).present.len())
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut content = lock(&self.0);
-        for (offset, bytes) in std::mem::take(&mut content.unsynced) {
-            put(&mut content.synced, offset, &bytes);
+        if self.fails.swap(false, Ordering::Relaxed) {
+            // The kernel takes what it could not write for written.
+            lock(&self.content).unsynced.clear();
+            return Err(io::Error::other(MADE_TO_FAIL));
         }
+        lock(&self.content).sync();
         Ok(())
     }
 }

@@ -3,7 +3,10 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -17,7 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     dice::Dice,
-    disk::{Disk, Mount},
+    disk::{Disk, MADE_TO_FAIL, Mount},
     frontend::Frontend,
     judge::Judge,
     net::{Inbound, Net},
@@ -26,6 +29,8 @@ use crate::{
 };
 
 const REGION: u64 = 1;
+/// What the log says when its engine has panicked, as it does when a sync fails.
+const PANICKED: &str = "panicked";
 
 /// Where a node is reached.
 pub(crate) fn endpoint(id: u64) -> String {
@@ -61,7 +66,9 @@ struct Run {
     stage: Arc<Mutex<Stage>>,
     mount: Arc<Mount>,
     began: Instant,
-    clock_ms: u64,
+    clock_us: u64,
+    /// A sync has failed: the process has ended, though its memory is still here.
+    ended: Arc<AtomicBool>,
 }
 
 /// A machine.
@@ -75,13 +82,26 @@ pub(crate) struct Host {
     /// Milliseconds that the node has slept through.
     missed_ms: u64,
     pub(crate) paused: bool,
+    /// How fast its clock goes, in thousandths.
+    rate: u64,
 }
 
 impl Host {
-    pub(crate) fn new(id: u64, site: Site, dir: &Path, dice: Dice) -> Result<Self> {
+    pub(crate) fn new(id: u64, site: Site, dir: &Path, mut dice: Dice) -> Result<Self> {
         let dir = dir.join(id.to_string());
         fs::create_dir_all(&dir)?;
-        Ok(Self { id, site, disk: Disk::new(dice), dir, states: 0, run: None, missed_ms: 0, paused: false })
+        let rate = dice.within(900, 1100);
+        Ok(Self {
+            rate,
+            id,
+            site,
+            disk: Disk::new(dice),
+            dir,
+            states: 0,
+            run: None,
+            missed_ms: 0,
+            paused: false,
+        })
     }
 
     fn state_dir(&self) -> PathBuf {
@@ -102,6 +122,7 @@ impl Host {
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
         let mount = self.disk.mount();
         let stage = Arc::new(Mutex::new(Stage::Starting));
+        let ended = Arc::new(AtomicBool::new(false));
         let setup = Setup {
             id: self.id,
             site: self.site.clone(),
@@ -110,11 +131,12 @@ impl Host {
             raft_dir: self.dir.join("raft"),
             inbox: self.site.net.up(self.id),
             stage: Arc::clone(&stage),
+            ended: Arc::clone(&ended),
         };
         runtime.spawn(setup.run());
         let began = runtime.block_on(async { Instant::now() });
         (self.paused, self.missed_ms) = (false, 0);
-        self.run = Some(Run { runtime, stage, mount, began, clock_ms: 0 });
+        self.run = Some(Run { runtime, stage, mount, began, clock_us: 0, ended });
         Ok(())
     }
 
@@ -126,11 +148,11 @@ impl Host {
             return;
         }
         let missed_ms = std::mem::take(&mut self.missed_ms);
-        run.clock_ms += missed_ms + ms;
-        let until = run.began + Duration::from_millis(run.clock_ms);
+        run.clock_us += (missed_ms + ms) * self.rate;
+        let until = run.began + Duration::from_micros(run.clock_us);
         run.runtime.block_on(async {
             if missed_ms > 0 {
-                tokio::time::advance(Duration::from_millis(missed_ms)).await;
+                tokio::time::advance(Duration::from_micros(missed_ms * self.rate)).await;
             }
             tokio::time::sleep_until(until).await;
         });
@@ -149,10 +171,14 @@ impl Host {
         self.states += 1;
         copy_state(&left, &self.state_dir()).context("the state of a crashed node cannot be copied")?;
         drop(run);
-        fs::remove_dir_all(left)?;
         // What is left of the node's memory still holds it, as no process does after its end.
         remove_if_there(&self.dir.join("raft/log/LOCK"))?;
         Ok(())
+    }
+
+    /// Whether the process has ended by itself, because a sync failed.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.run.as_ref().is_some_and(|run| run.ended.load(Ordering::Relaxed))
     }
 
     /// Takes note of a node that has stopped in order; false while it has not.
@@ -222,9 +248,26 @@ struct Setup {
     raft_dir: PathBuf,
     inbox: mpsc::Receiver<Inbound>,
     stage: Arc<Mutex<Stage>>,
+    ended: Arc<AtomicBool>,
 }
 
 impl Setup {
+    /// What a process does that must not go on: nothing leaves it any more.
+    fn fatal(&self) -> FatalHook {
+        let (site, id) = (self.site.clone(), self.id);
+        let (ended, mount) = (Arc::clone(&self.ended), Arc::clone(&self.mount));
+        FatalHook::new(move |error| {
+            let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+            let made = source.contains(MADE_TO_FAIL) || source.contains(PANICKED);
+            if !made && !ended.load(Ordering::Relaxed) {
+                site.judge.find(format_args!("node {id} ended: {error:?}"));
+            }
+            ended.store(true, Ordering::Relaxed);
+            mount.unmount();
+            site.net.down(id, false);
+        })
+    }
+
     fn set(&self, stage: Stage) {
         *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = stage;
     }
@@ -258,7 +301,6 @@ impl Setup {
 
     fn config(&self, tasks: &TaskTracker) -> NodeConfig {
         let (net, from, tasks) = (self.site.net.clone(), self.id, tasks.clone());
-        let (judge, id) = (self.site.judge.clone(), self.id);
         NodeConfig {
             connector: Connector::links(move |endpoint| {
                 Arc::new(Wire { net: net.clone(), from, to: node_of(endpoint), tasks: tasks.clone() })
@@ -282,7 +324,7 @@ impl Setup {
                 interval: Duration::from_millis(self.site.checkpoint_ms),
                 entries_kept: self.site.entries_kept,
             },
-            fatal: FatalHook::new(move |error| judge.find(format_args!("node {id} ended: {error:?}"))),
+            fatal: self.fatal(),
             simulated: Some(Arc::clone(&self.mount) as _),
             ..NodeConfig::new("simulated", self.id, &self.raft_dir)
         }

@@ -16,7 +16,8 @@
 //! - *the server's API and the client library*: the plainest form of them, see `frontend` and `client`.
 //!
 //! What goes wrong: power cuts, killed processes, restarts in order, partitions in one direction or both, lost, late and
-//! repeated messages, paused nodes, slow disks, transfers of leadership, checkpoints that purge the log behind a
+//! repeated messages, paused nodes, clocks that go too fast or too slow, slow disks, syncs that
+//! fail (the process ends), transfers of leadership, checkpoints that purge the log behind a
 //! follower's back, changes of members. In the end all faults stop, the power of all nodes is cut once more, and within
 //! bounded time a write must succeed and all members must agree.
 //!
@@ -35,6 +36,8 @@ mod nemesis;
 mod net;
 mod oracle;
 mod planted;
+mod power_cut;
+mod recording;
 mod replica;
 mod run;
 mod seeds;
@@ -42,7 +45,7 @@ mod trace;
 mod wire;
 mod world;
 
-use std::{io::Write as _, process::ExitCode};
+use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum as _};
@@ -68,6 +71,8 @@ struct Cli {
 enum Verb {
     /// Plays one seed and says what happened.
     One(One),
+    /// Cuts the power of a log after any byte that it has written, and opens it again.
+    PowerCut(PowerCut),
 }
 
 #[derive(Debug, Args)]
@@ -78,9 +83,25 @@ struct One {
     /// Switches a bug on.
     #[arg(long)]
     plant: Option<Bug>,
+    /// An empty folder for the nodes; a new one if it is not given.
+    #[arg(long)]
+    dir: Option<PathBuf>,
     /// Prints everything that happened.
     #[arg(long)]
     verbose: bool,
+}
+
+#[derive(Debug, Args)]
+struct PowerCut {
+    /// How many points of the recording to cut at.
+    #[arg(long, default_value_t = 10_000)]
+    points: u64,
+    /// What the recording follows from.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Switches a bug on.
+    #[arg(long)]
+    plant: Option<Bug>,
 }
 
 #[derive(Debug, Args)]
@@ -108,6 +129,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match (&cli.verb, cli.many.plant.as_deref()) {
         (Some(Verb::One(one)), _) => play_one(one),
+        (Some(Verb::PowerCut(cut)), _) => cut_power(cut),
         (None, None) => play_many(&cli.many),
         (None, Some(name)) => find_planted(&cli.many, name),
     };
@@ -125,7 +147,9 @@ fn play_one(one: &One) -> Result<bool> {
     if let Some(bug) = one.plant {
         planted::plant(bug)?;
     }
-    let verdict = run::play(one.seed, one.verbose)?;
+    let own = tempfile::tempdir_in(run::scratch())?;
+    let dir = one.dir.as_deref().unwrap_or_else(|| own.path());
+    let verdict = run::play(one.seed, dir, one.verbose)?;
     if one.verbose {
         verdict.lines.iter().for_each(say);
     }
@@ -139,9 +163,26 @@ fn play_one(one: &One) -> Result<bool> {
     Ok(verdict.findings.is_empty())
 }
 
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn cut_power(cut: &PowerCut) -> Result<bool> {
+    if let Some(bug) = cut.plant {
+        planted::plant(bug)?;
+    }
+    let cuts = power_cut::run(cut.points, cut.seed, processors())?;
+    let power_cut::Cuts { points, steps, syncs, acknowledged, findings } = &cuts;
+    findings.iter().take(20).for_each(say);
+    say(format_args!(
+        "{points} cuts in {steps} steps with {syncs} syncs and {acknowledged} acknowledged entries: {} failed",
+        findings.len()
+    ));
+    Ok(findings.is_empty())
+}
+
 impl Many {
     fn plan(&self, bug: Option<Bug>) -> Plan {
-        let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Plan {
             seeds: self.from..self.from.saturating_add(self.seeds),
             bug,

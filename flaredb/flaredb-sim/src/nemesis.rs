@@ -66,6 +66,7 @@ impl Nemesis {
         self.ends.clear();
         for host in &mut world.hosts {
             host.disk().set_write_ms_max(2);
+            host.disk().set_fails(false);
             host.paused = false;
         }
         world.run_until(5000, |world| {
@@ -84,6 +85,7 @@ impl Nemesis {
         world.trace.note(format_args!("{end:?}"));
         match end {
             End::Start(at) if !world.hosts[at].is_running() => world.hosts[at].start()?,
+            End::Start(at) if world.hosts[at].disk().fails() => self.ends.push((world.now_ms + 100, end)),
             End::Restart(at) if world.hosts[at].is_running() && !world.hosts[at].has_stopped() => {
                 self.ends.push((world.now_ms + 50, end));
             }
@@ -115,8 +117,9 @@ impl Nemesis {
             38..58 => self.partition(world, target),
             58..68 => self.pause(world, target),
             68..78 => self.spoil(world),
-            78..82 => self.slow_disk(world, target),
-            82..86 => self.change(world, Change::Transfer),
+            78..81 => self.slow_disk(world, target),
+            81..83 => self.fail_sync(world, target),
+            83..86 => self.change(world, Change::Transfer),
             86..92 => self.checkpoint(world),
             _ => self.change_members(world),
         }
@@ -187,6 +190,13 @@ impl Nemesis {
     fn slow_disk(&mut self, world: &mut World, at: usize) {
         world.hosts[at].disk().set_write_ms_max(self.dice.within(20, 200));
         self.later(world, 200, 1500, End::QuickDisk(at));
+    }
+
+    fn fail_sync(&mut self, world: &mut World, at: usize) {
+        if world.hosts[at].is_running() {
+            world.hosts[at].disk().set_fails(true);
+            self.later(world, 100, 1500, End::Start(at));
+        }
     }
 
     fn change(&mut self, world: &World, change: Change) {

@@ -14,6 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     client::Client,
     dice::Dice,
+    disk::MADE_TO_FAIL,
     entropy,
     frontend::{Answer, Ask, EVENTUAL, STRONG},
     history::History,
@@ -44,13 +45,12 @@ pub(crate) struct Verdict {
     pub(crate) lines: Vec<String>,
 }
 
-/// Plays one seed.
-pub(crate) fn play(seed: u64, verbose: bool) -> Result<Verdict> {
+/// Plays one seed in an empty folder.
+pub(crate) fn play(seed: u64, dir: &Path, verbose: bool) -> Result<Verdict> {
     entropy::seed(seed);
     flaredb_raft::simulation::block_inline();
-    let dir = tempfile::tempdir_in(scratch())?;
     // Relative paths are the same in every run.
-    std::env::set_current_dir(dir.path())?;
+    std::env::set_current_dir(dir)?;
     let mut dice = Dice::new(seed);
     let trace = Trace::new(verbose);
     let voters = if dice.permille(200) { 5 } else { 3 };
@@ -58,7 +58,12 @@ pub(crate) fn play(seed: u64, verbose: bool) -> Result<Verdict> {
     let mut world = World::new(hosts, Path::new("hosts"), &mut dice, trace.clone())?;
     let judge = world.judge.clone();
     // Runtimes catch panics of tasks.
-    std::panic::set_hook(Box::new(move |panic| judge.find(format_args!("{panic}"))));
+    std::panic::set_hook(Box::new(move |panic| {
+        let panic = panic.to_string();
+        if !panic.contains(MADE_TO_FAIL) {
+            judge.find(format_args!("{panic}"));
+        }
+    }));
     let mut run = Run { history: History::default(), nemesis: Nemesis::new(dice.fork()), dice, revisions: 0 };
     if let Err(error) = run.play(&mut world, voters) {
         world.judge.find(format_args!("{error:#}"));
@@ -77,7 +82,7 @@ pub(crate) fn play(seed: u64, verbose: bool) -> Result<Verdict> {
 }
 
 /// A folder in memory where there is one.
-fn scratch() -> PathBuf {
+pub(crate) fn scratch() -> PathBuf {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() }
 }

@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::planted::Bug;
+use crate::{planted::Bug, run::scratch};
 
 /// A run that takes longer hangs.
 const RUN_SECS_MAX: u64 = 120;
@@ -68,7 +68,9 @@ pub(crate) fn play(plan: &Plan, ended: impl Fn(&Played) + Sync) -> Result<Vec<Pl
 
 fn play_one(seed: u64, bug: Option<Bug>) -> Result<Played> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["one", "--seed", &seed.to_string()]);
+    // What the run leaves behind, its threads may still write to.
+    let dir = tempfile::tempdir_in(scratch())?;
+    command.args(["one", "--seed", &seed.to_string(), "--dir"]).arg(dir.path());
     if let Some(bug) = bug {
         command.args(["--plant", &bug.name()]);
     }

@@ -119,6 +119,12 @@ impl World {
     }
 
     fn look(&mut self) {
+        for host in self.hosts.iter_mut().filter(|host| host.has_ended()) {
+            self.trace.note(format_args!("node {} has ended", host.id));
+            if let Err(error) = host.crash(true) {
+                self.judge.find(format_args!("{error:#}"));
+            }
+        }
         for host in &self.hosts {
             let failed = host.stage(|stage| match stage {
                 Stage::Failed(reason) => Some(reason.clone()),
