@@ -262,7 +262,7 @@ fn plan(folder: &Path, wanted: Layout) -> Result<layout::Layout> {
 }
 
 /// One of our binaries; all are built together, into one folder.
-fn binary(name: &str) -> Result<PathBuf> {
+pub(crate) fn binary(name: &str) -> Result<PathBuf> {
     let path = std::env::current_exe()?.with_file_name(name);
     ensure!(path.exists(), "{} is not built; cargo xtask e2e and cargo xtask bench build it", path.display());
     Ok(path)

@@ -7,6 +7,7 @@
 mod bench;
 mod cloud;
 mod dns;
+mod faults;
 mod ports;
 mod process;
 mod scenarios;
@@ -69,6 +70,10 @@ fn run(verb: Verb) -> Result<ExitCode> {
             // Threads inherit the network namespace of the one that starts them, so it comes before the runtime.
             bench::enter_namespace(&bench)?;
             until_interrupted(async { bench::run(bench).await.map(|()| ExitCode::SUCCESS) })
+        }
+        Verb::Run(scenarios::Options { what: Some(scenarios::What::Flaredb(options)), .. }) => {
+            faults::enter()?;
+            until_interrupted(faults::run(options))
         }
         Verb::Run(options) => until_interrupted(scenarios::run(options)),
     }

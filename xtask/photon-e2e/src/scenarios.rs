@@ -3,6 +3,7 @@
 mod conformance;
 mod differential;
 mod edits;
+mod faults;
 mod kills;
 mod prefixes;
 mod refusals;
@@ -11,13 +12,17 @@ mod syscalls;
 use std::{path::PathBuf, pin::Pin, process::ExitCode, time::Instant};
 
 use anyhow::{Context as _, Result};
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use crate::cloud::Backend;
 
 /// Which scenarios to run, and with what.
 #[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
+    /// Something else than the scenarios.
+    #[command(subcommand)]
+    pub(crate) what: Option<What>,
     /// Makes the same choices again; by default a new one, which is printed.
     #[arg(long)]
     seed: Option<u64>,
@@ -30,6 +35,13 @@ pub(crate) struct Options {
     /// Keep the folders of the clouds, also of scenarios that passed.
     #[arg(long)]
     keep: bool,
+}
+
+/// What can be run beside the scenarios.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum What {
+    /// Break a FlareDB cluster under load in every way, and check what its clients saw.
+    Flaredb(crate::faults::Options),
 }
 
 /// What a scenario is given.
@@ -63,6 +75,7 @@ fn all() -> impl Iterator<Item = Scenario> {
     scenarios![
         Flaredb edits::every_change_is_answered_within_100_ms_of_the_command,
         Flaredb kills::acknowledged_writes_survive_kills_of_the_leader_and_of_all_nodes,
+        Flaredb faults::flaredb_keeps_its_promises_under_faults,
         Embedded conformance::embedded_backend_passes_the_conformance_suite,
         Flaredb conformance::flaredb_with_one_node_passes_the_conformance_suite,
         Flaredb conformance::flaredb_with_three_nodes_passes_the_conformance_suite,

@@ -19,8 +19,18 @@ use crate::{progress, rocksdb, workspace};
 const BUILD: [&str; 2] = ["g++", "libclang-dev"];
 
 /// What the tests and benchmarks need besides: clients, peers and probes.
-const TEST: [&str; 8] =
-    ["bind9", "bind9-dnsutils", "etcd-client", "etcd-server", "iproute2", "knot", "nsd", "strace"];
+const TEST: [&str; 10] = [
+    "bind9",
+    "bind9-dnsutils",
+    "etcd-client",
+    "etcd-server",
+    "iproute2",
+    "knot",
+    "libfaketime",
+    "nftables",
+    "nsd",
+    "strace",
+];
 
 /// How much is set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,266 @@
+//! `photon-e2e run flaredb`: a FlareDB cluster in a network of its own, under load, broken in every way that this
+//! machine can do, and a history of it all that is checked afterwards.
+//!
+//! A run counts only if every fault was proved to have taken effect; it passes only if the checks accept the history,
+//! everything acknowledged is there, and all replicas hold the same.
+
+mod check;
+mod cluster;
+mod history;
+mod load;
+mod nemesis;
+mod network;
+mod verdict;
+
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, ValueEnum as _};
+use rand::{SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
+
+pub(crate) use self::network::enter;
+use self::{
+    cluster::Cluster,
+    load::Load,
+    nemesis::{Arena, Fault},
+};
+
+/// From so many seconds on, faults last as long as they can.
+const LONG_S: u64 = 150;
+const ALL: &str = "all";
+
+/// Which faults, and for how long.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Options {
+    /// `all`, or names of faults, separated by commas.
+    #[arg(long, default_value = ALL)]
+    faults: String,
+    /// How long to go on with faults; each of those chosen happens at least once.
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    secs: u64,
+    /// Makes the same choices again; by default a new one, which is printed.
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+impl Options {
+    /// A short run with some faults.
+    pub(crate) fn short(faults: &str, secs: u64, seed: u64) -> Self {
+        Self { faults: faults.to_owned(), secs, seed: Some(seed) }
+    }
+
+    fn chosen(&self) -> Result<Vec<Fault>> {
+        if self.faults == ALL {
+            return Ok(Fault::value_variants().to_vec());
+        }
+        self.faults.split(',').map(|name| named(name.trim())).collect()
+    }
+}
+
+fn named(name: &str) -> Result<Fault> {
+    Fault::from_str(name, true).or_else(|_unknown| {
+        let names: Vec<_> = Fault::value_variants().iter().map(|&fault| name_of(fault)).collect();
+        bail!("{name:?} is no fault; they are: all, {}", names.join(", "))
+    })
+}
+
+fn name_of(fault: Fault) -> String {
+    fault.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// Its lines, for people.
+    pub(crate) lines: Vec<String>,
+    /// Whether everything held.
+    pub(crate) passed: bool,
+}
+
+/// Runs, and prints as it goes. Logs and notes are kept when something did not hold.
+///
+/// # Errors
+/// When the folder for them cannot be made, or a name is none of a fault.
+#[expect(clippy::print_stdout, reason = "the report is this command's result")]
+pub(crate) async fn run(options: Options) -> Result<ExitCode> {
+    let seed = options.seed.unwrap_or_else(rand::random);
+    println!(
+        "seed {seed} (repeat with: cargo xtask e2e flaredb --faults {} --secs {} --seed {seed})",
+        options.faults, options.secs
+    );
+    let root = tempfile::Builder::new().prefix("photon-e2e-").tempdir()?;
+    let passed = play(&options, seed, root.path(), &mut |line| println!("{line}")).await?;
+    if !passed {
+        println!("logs and notes are kept in {}", root.keep().display());
+    }
+    println!("{}", if passed { "PASS" } else { "FAIL" });
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs in a folder that is there, and says what happens as it does; returns whether everything held.
+///
+/// # Errors
+/// When the cluster cannot be started, or a name is none of a fault.
+pub(crate) async fn play(
+    options: &Options,
+    seed: u64,
+    folder: &Path,
+    say: &mut dyn FnMut(&str),
+) -> Result<bool> {
+    let faults = options.chosen()?;
+    let cluster = Cluster::start(folder).await?;
+    cluster.create_namespaces().await?;
+    let load = Load::start(&cluster, seed)?;
+    let (random, long) = (StdRng::seed_from_u64(seed), options.secs >= LONG_S);
+    let mut arena = Arena { cluster, load, random, long };
+    let mut tally = Tally::default();
+    let outcome = tally.break_things(&mut arena, &faults, Duration::from_secs(options.secs), say).await;
+    let mut broken = Vec::new();
+    if let Err(error) = outcome {
+        broken.push(format!("{error:#}"));
+    }
+    let judged = verdict::judge(&mut arena, folder).await;
+    match judged {
+        Ok(verdict) => {
+            verdict.lines.iter().for_each(|line| say(line));
+            broken.extend(verdict.violations);
+        }
+        Err(error) => broken.push(format!("nothing can be said of the history: {error:#}")),
+    }
+    say(&tally.words(&faults));
+    broken.iter().for_each(|violation| say(&format!("  BROKEN {violation}")));
+    Ok(broken.is_empty())
+}
+
+/// The faults that were proved.
+#[derive(Debug, Default)]
+struct Tally {
+    proved: Vec<Fault>,
+}
+
+impl Tally {
+    /// One fault after the other, in rounds of all of them, until the time is over and each has been.
+    async fn break_things(
+        &mut self,
+        arena: &mut Arena,
+        faults: &[Fault],
+        time: Duration,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<()> {
+        arena.load.goes_on(100).await.context("the load did not begin")?;
+        let started = Instant::now();
+        let mut round = faults.to_vec();
+        loop {
+            round.shuffle(&mut arena.random);
+            for &fault in &round {
+                if started.elapsed() >= time && self.has_all(faults) {
+                    return Ok(());
+                }
+                if started.elapsed() >= time && self.proved.contains(&fault) {
+                    continue;
+                }
+                let at_s = started.elapsed().as_secs_f64();
+                let proof = arena.suffer(fault).await;
+                let name = name_of(fault);
+                let proof = proof.with_context(|| format!("{name}, {at_s:.1} s after the start"))?;
+                self.proved.push(fault);
+                say(&format!("{at_s:7.1} s  {name:17} {}\n{:28}{}", proof.what, "", proof.effect));
+            }
+        }
+    }
+
+    fn has_all(&self, faults: &[Fault]) -> bool {
+        faults.iter().all(|fault| self.proved.contains(fault))
+    }
+
+    fn words(&self, faults: &[Fault]) -> String {
+        let mut words = format!("{} faults proved:", self.proved.len());
+        for &fault in faults {
+            let times = self.proved.iter().filter(|&&proved| proved == fault).count();
+            let _infallible = write!(words, " {} {times}×", name_of(fault));
+        }
+        words
+    }
+}
+
+/// Runs in a thread with namespaces of its own, for callers that live in the machine's.
+#[derive(Debug)]
+pub(crate) struct Apart {
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<Result<Report>>>,
+    done: tokio::sync::oneshot::Receiver<()>,
+}
+
+impl Apart {
+    /// Starts.
+    pub(crate) fn start(options: Options, seed: u64, folder: PathBuf) -> Self {
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let (finished, done) = tokio::sync::oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let report = play_apart(&options, seed, &folder, stopped);
+            let _nobody_waits = finished.send(());
+            report
+        });
+        Self { stop: Some(stop), thread: Some(thread), done }
+    }
+
+    /// What it came to.
+    ///
+    /// # Errors
+    /// When it could not be run.
+    pub(crate) async fn report(mut self) -> Result<Report> {
+        (&mut self.done).await.context("the run ended without a word")?;
+        let thread = self.thread.take().context("the run has no thread")?;
+        let Ok(report) = thread.join() else { bail!("the run panicked") };
+        report
+    }
+}
+
+/// The thread's processes and namespaces go before this does.
+impl Drop for Apart {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::warn!("the run panicked");
+        }
+    }
+}
+
+fn play_apart(
+    options: &Options,
+    seed: u64,
+    folder: &Path,
+    stopped: tokio::sync::oneshot::Receiver<()>,
+) -> Result<Report> {
+    enter()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        let mut lines = Vec::new();
+        let mut say = |line: &str| lines.push(line.to_owned());
+        let passed = tokio::select! {
+            passed = play(options, seed, folder, &mut say) => passed?,
+            _ = stopped => bail!("interrupted"),
+        };
+        Ok(Report { lines, passed })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_chosen_by_name_and_unknown_ones_are_refused() {
+        let chosen = |faults: &str| Options::short(faults, 1, 1).chosen();
+        assert_eq!(chosen("kill-leader, one-way").unwrap(), [Fault::KillLeader, Fault::OneWay]);
+        assert_eq!(chosen("all").unwrap().len(), Fault::value_variants().len());
+        assert!(chosen("kill-leeder").unwrap_err().to_string().contains("kill-leader"));
+    }
+}

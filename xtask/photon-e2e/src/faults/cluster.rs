@@ -1,0 +1,355 @@
+//! FlareDB nodes as real processes, each in a slot of the network with a small disk of its own.
+//!
+//! Slots outlive nodes: when a node is removed from the cluster, another one with a new id takes its slot, since an id
+//! is never given twice.
+
+mod disk;
+mod plan;
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use flaredb_client::{ClientConfig, RdbClient, Tls};
+use flaredb_proto::v1::{CreateNamespaceRequest, NamespaceMode, RegionStatus, StatusResponse};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use photon_runtime::client::ClientTls;
+
+pub(super) use self::{
+    disk::Disk,
+    plan::{CLUSTER, Member, Plan, url},
+};
+use super::network::Network;
+use crate::{
+    process::Process,
+    wait::{Patience, wait_for},
+};
+
+/// Where the members of the first cluster are; one more slot is spare.
+pub(super) const MEMBERS: usize = 3;
+/// All slots.
+pub(super) const SLOTS: usize = MEMBERS + 1;
+/// The namespace of compared writes.
+pub(super) const STRONG: &str = "strong";
+/// The namespace of timestamped writes.
+pub(super) const EVENTUAL: &str = "eventual";
+
+const READY_AT_MOST: Duration = Duration::from_secs(30);
+const STATUS_TIMEOUT: Duration = Duration::from_millis(700);
+const ADMIN_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A running cluster; its processes, disks and network go with it, in this order.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    slots: Vec<Slot>,
+    plan: Plan,
+    credentials: ClientTls,
+    network: Network,
+    next_id: u64,
+}
+
+/// What is in a slot.
+#[derive(Debug)]
+pub(super) struct Slot {
+    process: Option<Process>,
+    /// The node's id; `None`: the slot is spare.
+    pub(super) id: Option<u64>,
+    /// Its disk.
+    pub(super) disk: Disk,
+    /// For asking this node and no other.
+    status: RdbClient,
+}
+
+impl Cluster {
+    /// Makes credentials, network and disks below `folder`, starts the first members and waits until they are ready.
+    ///
+    /// # Errors
+    /// When something that is needed is missing, or a node does not become ready; with its last words.
+    pub(super) async fn start(folder: &Path) -> Result<Self> {
+        let plan = Plan::new(folder)?;
+        let network = Network::new(SLOTS)?;
+        let credentials = plan.credentials()?;
+        let mut slots = Vec::new();
+        for slot in 0..SLOTS {
+            slots.push(Slot {
+                process: None,
+                id: None,
+                disk: Disk::mount(plan.data_dir(slot))?,
+                status: connect(&credentials, vec![url(slot)], STATUS_TIMEOUT)?,
+            });
+        }
+        let mut cluster = Self { slots, plan, credentials, network, next_id: 1 };
+        let members: Vec<Member> = (0..MEMBERS).zip(1..).map(|(slot, id)| Member { id, slot }).collect();
+        for member in &members {
+            cluster.settle(member.slot, &members)?;
+        }
+        cluster.ready().await?;
+        Ok(cluster)
+    }
+
+    /// Puts a node with a new id into a spare slot and starts it. Without members, it waits to be added.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(super) fn settle(&mut self, slot: usize, members: &[Member]) -> Result<u64> {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.plan.prepare(Member { id, slot }, members)?;
+        self.slot_mut(slot)?.id = Some(id);
+        self.run(slot, &[])?;
+        Ok(id)
+    }
+
+    /// Ends what is in a slot for good, and empties its disk.
+    ///
+    /// # Errors
+    /// When the disk cannot be emptied.
+    pub(super) fn vacate(&mut self, slot: usize) -> Result<()> {
+        let slot = self.slot_mut(slot)?;
+        slot.process = None;
+        slot.id = None;
+        slot.disk.erase()
+    }
+
+    /// Starts a slot's node, with more words before its command.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(super) fn run(&mut self, slot: usize, before: &[String]) -> Result<()> {
+        let id = self.id(slot)?;
+        let process = self.start_beside(slot, before, &self.plan.config(id), &self.plan.log(id))?;
+        self.slot_mut(slot)?.process = Some(process);
+        Ok(())
+    }
+
+    /// Starts a process of FlareDB in a slot's namespace.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(super) fn start_beside(
+        &self,
+        slot: usize,
+        before: &[String],
+        config: &Path,
+        log: &Path,
+    ) -> Result<Process> {
+        let mut words = self.network.wrapper(slot)?.to_vec();
+        words.extend_from_slice(before);
+        words.push(crate::cloud::binary("flaredb")?.display().to_string());
+        words.extend(["serve".to_owned(), "--config".to_owned(), config.display().to_string()]);
+        let (program, arguments) = words.split_first().context("there is nothing to start")?;
+        Process::start(program, arguments, log)
+    }
+
+    /// The slots with nodes of the cluster.
+    pub(super) fn members(&self) -> Vec<usize> {
+        (0..).zip(&self.slots).filter(|(_, slot)| slot.id.is_some()).map(|(number, _)| number).collect()
+    }
+
+    /// The slot without a node.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(super) fn spare(&self) -> Result<usize> {
+        self.slots.iter().position(|slot| slot.id.is_none()).context("there is no spare slot")
+    }
+
+    /// A slot.
+    ///
+    /// # Errors
+    /// When there is none of that number.
+    pub(super) fn slot(&self, slot: usize) -> Result<&Slot> {
+        self.slots.get(slot).context("there is no such slot")
+    }
+
+    fn slot_mut(&mut self, slot: usize) -> Result<&mut Slot> {
+        self.slots.get_mut(slot).context("there is no such slot")
+    }
+
+    /// A slot's node.
+    ///
+    /// # Errors
+    /// When the slot is spare.
+    pub(super) fn id(&self, slot: usize) -> Result<u64> {
+        self.slot(slot)?.id.context("the slot is spare")
+    }
+
+    /// Where things are.
+    pub(super) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// SIGKILL; returns how the process ended.
+    ///
+    /// # Errors
+    /// When it does not run, or did not end by the signal.
+    pub(super) fn kill_9(&mut self, slot: usize) -> Result<String> {
+        let mut process = self.slot_mut(slot)?.process.take().context("it does not run")?;
+        let pid = process.pid();
+        process.kill_9()?;
+        let status = process.ended()?.context("it did not end")?;
+        Ok(format!("pid {pid} ended by {status}"))
+    }
+
+    /// SIGTERM, and waits for the end.
+    ///
+    /// # Errors
+    /// When it does not run, does not end in time, or does not end well.
+    pub(super) fn stop(&mut self, slot: usize) -> Result<()> {
+        let mut process = self.slot_mut(slot)?.process.take().context("it does not run")?;
+        let status = process.terminate()?;
+        ensure!(status.success(), "after SIGTERM it ended with {status}: {}", process.last_words());
+        Ok(())
+    }
+
+    /// Sends a signal; returns the state that the kernel then shows for the process (`T`: stopped).
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub(super) fn signal(&self, slot: usize, signal: Signal) -> Result<char> {
+        let pid = self.pid(slot)?;
+        kill(Pid::from_raw(i32::try_from(pid)?), signal)?;
+        state_of(pid)
+    }
+
+    /// The process id of a slot's node.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub(super) fn pid(&self, slot: usize) -> Result<u32> {
+        Ok(self.slot(slot)?.process.as_ref().context("it does not run")?.pid())
+    }
+
+    /// Waits until every node of the cluster says that it is ready.
+    ///
+    /// # Errors
+    /// When one has ended or is not ready in time; with its last words.
+    pub(super) async fn ready(&mut self) -> Result<()> {
+        for slot in self.members() {
+            self.ready_in(slot).await?;
+        }
+        Ok(())
+    }
+
+    async fn ready_in(&mut self, number: usize) -> Result<()> {
+        let patience = Patience::new("it to be ready", READY_AT_MOST);
+        let slot = self.slot_mut(number)?;
+        loop {
+            let status = slot.status.cluster().status().await;
+            if status.as_ref().is_ok_and(is_ready) {
+                return Ok(());
+            }
+            let process = slot.process.as_mut().context("it does not run")?;
+            if let Some(ended) = process.ended()? {
+                bail!("node in slot {number} ended with {ended}; its last words:\n{}", process.last_words());
+            }
+            patience.look_again().await.with_context(|| {
+                format!("slot {number} says {status:?}; its last words:\n{}", process.last_words())
+            })?;
+        }
+    }
+
+    /// What a slot's node says of itself.
+    ///
+    /// # Errors
+    /// When it does not answer in time.
+    pub(super) async fn status(&self, slot: usize) -> Result<StatusResponse> {
+        let status = self.slot(slot)?.status.cluster().status().await;
+        status.with_context(|| format!("slot {slot} does not tell its status"))
+    }
+
+    /// What a slot's node says of its replica.
+    ///
+    /// # Errors
+    /// When it does not answer in time.
+    pub(super) async fn region(&self, slot: usize) -> Result<RegionStatus> {
+        self.status(slot).await?.regions.into_iter().next().context("a node without a region")
+    }
+
+    /// The slot that leads with the highest term, by its own word, and the term; other than `not`.
+    ///
+    /// # Errors
+    /// When there is none in time.
+    pub(super) async fn leader_but(&self, not: &[usize]) -> Result<(usize, u64)> {
+        wait_for("a leader", READY_AT_MOST, async || {
+            let mut newest = None;
+            for slot in self.members().into_iter().filter(|slot| !not.contains(slot)) {
+                let Ok(region) = self.region(slot).await else { continue };
+                if region.role == "leader" && newest.is_none_or(|(_, term)| term < region.term) {
+                    newest = Some((slot, region.term));
+                }
+            }
+            newest
+        })
+        .await
+    }
+
+    /// The slot that leads, and the term.
+    ///
+    /// # Errors
+    /// When there is none in time.
+    pub(super) async fn leader(&self) -> Result<(usize, u64)> {
+        self.leader_but(&[]).await
+    }
+
+    /// A client of these slots.
+    ///
+    /// # Errors
+    /// When its configuration is refused.
+    pub(super) fn client(&self, slots: &[usize], timeout: Duration) -> Result<RdbClient> {
+        connect(&self.credentials, slots.iter().map(|&slot| url(slot)).collect(), timeout)
+    }
+
+    /// A client for changes of the cluster.
+    ///
+    /// # Errors
+    /// When its configuration is refused.
+    pub(super) fn admin(&self) -> Result<RdbClient> {
+        self.client(&self.members(), ADMIN_TIMEOUT)
+    }
+
+    /// The operator's credentials.
+    pub(super) fn credentials(&self) -> &ClientTls {
+        &self.credentials
+    }
+
+    /// Creates the two namespaces.
+    ///
+    /// # Errors
+    /// When the cluster refuses.
+    pub(super) async fn create_namespaces(&self) -> Result<()> {
+        let namespaces = self.admin()?.namespaces();
+        for (name, mode) in [(STRONG, NamespaceMode::Strong), (EVENTUAL, NamespaceMode::Eventual)] {
+            let wanted =
+                CreateNamespaceRequest { name: name.to_owned(), mode: mode.into(), ..Default::default() };
+            namespaces.create(wanted).await.with_context(|| format!("namespace {name} was not created"))?;
+        }
+        Ok(())
+    }
+}
+
+fn is_ready(status: &StatusResponse) -> bool {
+    status.conditions.iter().all(|condition| condition.ok)
+}
+
+/// The state of a process in `/proc/PID/stat`.
+fn state_of(pid: u32) -> Result<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, fields) = stat.rsplit_once(") ").context("/proc/PID/stat has no name")?;
+    fields.chars().next().context("/proc/PID/stat has no state")
+}
+
+fn connect(credentials: &ClientTls, endpoints: Vec<String>, timeout: Duration) -> Result<RdbClient> {
+    let ca = credentials.ca_pem().context("there is no CA")?.to_vec();
+    let config = ClientConfig {
+        endpoints,
+        tls: Some(Tls { ca, identity: None }),
+        token: credentials.token().map(str::to_owned),
+        request_timeout: timeout,
+        connect_timeout: Duration::from_millis(500),
+        ..ClientConfig::default()
+    };
+    Ok(RdbClient::new(config)?)
+}

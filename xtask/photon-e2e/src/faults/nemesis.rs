@@ -1,0 +1,153 @@
+//! The faults. Each is done to a cluster under load, is proved to have taken effect (a process that was seen dead, a
+//! packet that was counted as dropped, a disk that had no byte left), and is undone; then the cluster must work again.
+
+mod clock;
+mod crash;
+mod disk;
+mod lag;
+mod links;
+mod membership;
+mod pause;
+mod strangers;
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use clap::ValueEnum;
+use rand::{RngExt as _, rngs::StdRng};
+
+use super::{cluster::Cluster, load::Load};
+
+/// Requests that must be answered, after a fault, before the next one.
+const REQUESTS_BETWEEN: usize = 40;
+
+/// A kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Fault {
+    /// SIGKILL for the leader.
+    KillLeader,
+    /// SIGKILL for any node.
+    KillAny,
+    /// SIGKILL for all nodes at once.
+    KillAll,
+    /// SIGSTOP for the leader; it wakes as one that was deposed.
+    PauseLeader,
+    /// The leader is cut off from its peers, from clients as well or not.
+    IsolateLeader,
+    /// Packets pass in one direction only.
+    OneWay,
+    /// One packet in five is lost.
+    Loss,
+    /// One node's disk has no room.
+    DiskFullOne,
+    /// All disks have no room.
+    DiskFullAll,
+    /// A wall clock jumps by an hour, forward or back.
+    Clock,
+    /// Every node is stopped and started again, one after the other.
+    RollingRestart,
+    /// A follower is away until the log no longer has what it lacks.
+    SnapshotCatchUp,
+    /// A node of another cluster takes part.
+    ForeignNode,
+    /// Two processes have one identity.
+    TwinNode,
+    /// A node is added, gets a vote, and another one is removed.
+    Membership,
+    /// A follower is cut off while clients read timestamped records there.
+    EventualCut,
+}
+
+/// That a fault took effect, and what came of it.
+#[derive(Clone, Debug)]
+pub(super) struct Proof {
+    /// What proves that it happened.
+    pub(super) what: String,
+    /// What it did to clients.
+    pub(super) effect: String,
+}
+
+/// Where the faults happen.
+#[derive(Debug)]
+pub(super) struct Arena {
+    /// The nodes.
+    pub(super) cluster: Cluster,
+    /// The clients.
+    pub(super) load: Load,
+    /// Makes the choices.
+    pub(super) random: StdRng,
+    /// Whether there is time for faults of their full length.
+    pub(super) long: bool,
+}
+
+impl Arena {
+    /// Does one fault, undoes it, and waits until every node is ready and clients are served.
+    ///
+    /// # Errors
+    /// When the fault had no effect, or the cluster did not get over it.
+    pub(super) async fn suffer(&mut self, fault: Fault) -> Result<Proof> {
+        let proof = match fault {
+            Fault::KillLeader => self.kill_leader().await,
+            Fault::KillAny => self.kill_any().await,
+            Fault::KillAll => self.kill_all().await,
+            Fault::PauseLeader => self.pause_leader().await,
+            Fault::IsolateLeader => self.isolate_leader().await,
+            Fault::OneWay => self.one_way().await,
+            Fault::Loss => self.loss().await,
+            Fault::DiskFullOne => self.disk_full_one().await,
+            Fault::DiskFullAll => self.disk_full_all().await,
+            Fault::Clock => self.clock().await,
+            Fault::RollingRestart => self.rolling_restart().await,
+            Fault::SnapshotCatchUp => self.snapshot_catch_up().await,
+            Fault::ForeignNode => self.foreign_node().await,
+            Fault::TwinNode => self.twin_node().await,
+            Fault::Membership => self.membership().await,
+            Fault::EventualCut => self.eventual_cut().await,
+        }?;
+        self.cluster.ready().await.context("not every node was ready again")?;
+        let since = self.now_ms();
+        self.load.resumed(since).await.context("writes did not go on")?;
+        self.load.goes_on(REQUESTS_BETWEEN).await?;
+        Ok(proof)
+    }
+
+    /// Milliseconds since the start of the run.
+    fn now_ms(&self) -> u64 {
+        self.load.recorder().now_ms()
+    }
+
+    /// One of the nodes.
+    fn any_member(&mut self) -> Result<usize> {
+        let members = self.cluster.members();
+        members.get(self.random.random_range(0..members.len())).copied().context("there are no nodes")
+    }
+
+    /// A node that does not lead, and the leader.
+    async fn any_follower(&mut self) -> Result<(usize, usize)> {
+        let (leader, _) = self.cluster.leader().await?;
+        let followers: Vec<_> = self.others(leader);
+        let picked = followers.get(self.random.random_range(0..followers.len()));
+        Ok((*picked.context("there are no followers")?, leader))
+    }
+
+    /// All nodes but one.
+    fn others(&self, slot: usize) -> Vec<usize> {
+        self.cluster.members().into_iter().filter(|&other| other != slot).collect()
+    }
+
+    /// A node's name for the report.
+    fn name(&self, slot: usize) -> String {
+        self.cluster.id(slot).map_or_else(|_spare| format!("slot {slot}"), |id| format!("node {id}"))
+    }
+
+    /// Lets a fault last.
+    async fn last(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+
+    /// A random length; a short run takes the shortest.
+    fn length(&mut self, shortest_ms: u64, longest_ms: u64) -> Duration {
+        let longest_ms = if self.long { longest_ms } else { shortest_ms };
+        Duration::from_millis(self.random.random_range(shortest_ms..=longest_ms))
+    }
+}

@@ -1,0 +1,105 @@
+//! Disks without room. Nothing acknowledged may be lost, reads go on, and writes do so by themselves once there is
+//! room again.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use flaredb_client::Error;
+
+use super::{Arena, Proof};
+use crate::{faults::cluster::STRONG, wait::wait_for};
+
+/// Less than a write's overhead.
+const NO_ROOM_BYTES: u64 = 64 << 10;
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+const REFUSED_AT_MOST: Duration = Duration::from_secs(15);
+const RESUMED_AT_MOST: Duration = Duration::from_secs(10);
+
+impl Arena {
+    pub(super) async fn disk_full_one(&mut self) -> Result<Proof> {
+        let victim = self.any_member()?;
+        let (leader, _) = self.cluster.leader().await?;
+        let (before, length) = (self.load.recorder().totals(), self.length(2_500, 5_000));
+        let filled = self.fill(victim)?;
+        self.last(length).await;
+        let reads = self.reads_go_on(victim).await;
+        let resumed = self.free_and_resume(&[victim]).await?;
+        reads?;
+        let after = self.load.recorder().totals();
+        let role = if victim == leader { "the leader" } else { "a follower" };
+        Ok(Proof {
+            what: format!("{filled} on {role}, {}, for {} ms", self.name(victim), length.as_millis()),
+            effect: format!(
+                "{} writes acknowledged, {} requests refused or unanswered; reads went on there; next write {} ms \
+                 after there was room",
+                after.0 - before.0,
+                after.1 - before.1,
+                resumed.as_millis()
+            ),
+        })
+    }
+
+    pub(super) async fn disk_full_all(&mut self) -> Result<Proof> {
+        let members = self.cluster.members();
+        let mut filled = Vec::new();
+        for &slot in &members {
+            filled.push(format!("{}: {}", self.name(slot), self.fill(slot)?));
+        }
+        let refused = self.refused_for_space().await;
+        let mut reads = Ok(());
+        for &slot in &members {
+            reads = reads.and(self.reads_go_on(slot).await);
+        }
+        let resumed = self.free_and_resume(&members).await?;
+        let refused = refused?;
+        reads?;
+        Ok(Proof {
+            what: filled.join(", "),
+            effect: format!(
+                "writes were refused ({refused}); reads went on everywhere; next write {} ms after there was room",
+                resumed.as_millis()
+            ),
+        })
+    }
+
+    fn fill(&self, slot: usize) -> Result<String> {
+        let disk = &self.cluster.slot(slot)?.disk;
+        let bytes = disk.fill()?;
+        let left = disk.free_bytes()?;
+        ensure!(left < NO_ROOM_BYTES, "the disk has {left} bytes left");
+        Ok(format!("{} MiB filled, {left} bytes left", bytes >> 20))
+    }
+
+    /// The words with which a write is refused that is certain not to have happened.
+    async fn refused_for_space(&self) -> Result<String> {
+        let client = self.cluster.client(&self.cluster.members(), PROBE_TIMEOUT)?;
+        let mut number = 0;
+        wait_for("a write to be refused for lack of space", REFUSED_AT_MOST, async || {
+            number += 1;
+            // It creates nothing even if there is room: the key is never at this version.
+            let swap = client.cas_put(STRONG, "probe", "probe", u64::MAX - number).await;
+            match swap {
+                Err(Error::NoSpace { message, .. }) => Some(message),
+                _ => None,
+            }
+        })
+        .await
+    }
+
+    async fn reads_go_on(&self, slot: usize) -> Result<()> {
+        let client = self.cluster.client(&[slot], PROBE_TIMEOUT)?;
+        let read = client.get(STRONG, "probe").await;
+        read.map(drop).with_context(|| format!("{} does not answer reads", self.name(slot)))
+    }
+
+    /// How long after there was room a write was acknowledged that was sent after that.
+    async fn free_and_resume(&self, slots: &[usize]) -> Result<Duration> {
+        for &slot in slots {
+            self.cluster.slot(slot)?.disk.free()?;
+        }
+        let since = self.now_ms();
+        let resumed = self.load.resumed(since).await?;
+        ensure!(resumed <= RESUMED_AT_MOST, "writes resumed only after {} ms", resumed.as_millis());
+        Ok(resumed)
+    }
+}
