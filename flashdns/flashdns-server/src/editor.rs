@@ -29,7 +29,10 @@ use crate::{
 const QUEUES: usize = 64;
 
 /// Lost races after which a change is given up; each means that another process made progress.
-const ATTEMPTS_MAX: u32 = 16;
+pub(crate) const ATTEMPTS_MAX: u32 = 64;
+
+/// Longest pause after a lost race.
+const GIVE_WAY_MS_MAX: u32 = 50;
 
 /// Times that a commit of unknown outcome is sent again.
 const RESENDS_MAX: u32 = 5;
@@ -217,7 +220,7 @@ impl Editor {
         now_ms: i64,
     ) -> Result<Version, EditError> {
         let _turn = self.queue(name).await;
-        for _ in 0..ATTEMPTS_MAX {
+        for attempt in 1..=ATTEMPTS_MAX {
             let Stored { zone, version } = self.zone(name).await?;
             if expected.0 != 0 && expected != version {
                 return Err(Refused::ZoneVersion { zone: zone.name, expected, found: version }.into());
@@ -229,7 +232,7 @@ impl Editor {
             };
             let writes = vec![Write::Delete { key: name.key() }, plan::put(keys::trash(zone.id), &trash)?];
             match self.commit(commit_of(vec![plan::compare(name.key(), version)], writes)).await {
-                Err(StoreError::Conflict(_)) => (),
+                Err(StoreError::Conflict(_)) => give_way(attempt).await,
                 other => return Ok(other?),
             }
         }
@@ -243,7 +246,7 @@ impl Editor {
     /// store's.
     pub async fn change(&self, name: &ZoneName, request: &Request) -> Result<Changed, EditError> {
         let _turn = self.queue(name).await;
-        for _ in 0..ATTEMPTS_MAX {
+        for attempt in 1..=ATTEMPTS_MAX {
             let stored = self.zone(name).await?;
             if let Some(done) = self.answered(&stored.zone, request).await? {
                 return Ok(done);
@@ -253,7 +256,7 @@ impl Editor {
             let Planned { compares, writes, zone, record_sets } = planned;
             match self.commit(commit_of(compares, writes)).await {
                 Ok(version) => return Ok(Changed { serial: zone.serial, version, record_sets }),
-                Err(StoreError::Conflict(_)) => (),
+                Err(StoreError::Conflict(_)) => give_way(attempt).await,
                 Err(error) => return Err(error.into()),
             }
         }
@@ -317,6 +320,12 @@ impl Editor {
             tokio::time::sleep(Duration::from_millis(20) * resends).await;
         }
     }
+}
+
+/// Waits after a lost race, longer each time: a writer that is further from the store would lose to a busy neighbour
+/// for as long as that has work.
+pub(crate) async fn give_way(attempt: u32) {
+    tokio::time::sleep(Duration::from_millis(1) * attempt.min(GIVE_WAY_MS_MAX)).await;
 }
 
 /// A commit under an id of its own.

@@ -9,7 +9,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use metadata_store::{Commit, MetadataStore as _, StoreError, Version, Write};
 
 use crate::{
-    editor::{EditError, Editor, Stored, ZoneName, commit_of, first_serial},
+    editor::{ATTEMPTS_MAX, EditError, Editor, Stored, ZoneName, commit_of, first_serial, give_way},
     metadata::{
         decode, keys,
         records::{ChangeRecord, Id, RecordSetRecord, SoaRecord, TrashRecord, ZoneRecord},
@@ -27,8 +27,6 @@ const COMMITS_MAX: usize = 4;
 const EXPIRES_MS: i64 = 15 * 60 * 1000;
 /// Record sets up to which the log lists what an import changed.
 const LISTED_SETS_MAX: usize = 5000;
-/// Lost races of the last commit after which the import is given up.
-const ATTEMPTS_MAX: u32 = 16;
 
 /// A zone file that was read and found valid.
 #[derive(Debug, Clone)]
@@ -64,12 +62,15 @@ pub async fn import(
     write_rows(editor, generation.root, file).await?;
     // Only the last step has to take its turn: nobody sees the rows before.
     let _turn = editor.queue(name).await;
-    for _ in 0..ATTEMPTS_MAX {
+    for attempt in 1..=ATTEMPTS_MAX {
         let before = editor.find(name).await?;
         let (zone, commit) = flip(editor, name, file, author, &generation, before).await?;
         match editor.commit(commit).await {
             Ok(version) => return Ok(Stored { zone, version }),
-            Err(StoreError::Conflict(_)) => still_ours(editor, name, &generation).await?,
+            Err(StoreError::Conflict(_)) => {
+                still_ours(editor, name, &generation).await?;
+                give_way(attempt).await;
+            }
             Err(error) => return Err(error.into()),
         }
     }
