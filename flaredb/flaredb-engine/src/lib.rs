@@ -34,7 +34,6 @@ mod namespace;
 pub mod planted;
 mod raw;
 mod read;
-mod recent;
 mod region;
 mod scan;
 mod snapshot;

@@ -4,7 +4,6 @@
 //! goes on appending. A snapshot is a handle on a consistent view and never a copy; it is handed out only after
 //! everything that it shows has been flushed, because openraft purges the log up to it.
 
-mod applier;
 pub(crate) mod spool;
 
 use std::{
@@ -24,7 +23,6 @@ use openraft::{
 };
 use tokio::sync::{Notify, watch};
 
-use self::applier::Applier;
 use crate::{
     codec::{HostState, invalid},
     entry::Entry,
@@ -59,7 +57,6 @@ pub(crate) enum SnapshotData {
 pub(crate) struct Shared {
     region_id: u64,
     inner: Arc<dyn StateMachine>,
-    applier: Applier,
     state: Mutex<HostState>,
     applied: watch::Sender<u64>,
     /// Bytes of log applied since the last checkpoint.
@@ -89,7 +86,6 @@ impl Machine {
         Ok(Self(Arc::new(Shared {
             region_id,
             inner,
-            applier: Applier::start(region_id)?,
             state: Mutex::new(state),
             applied,
             unflushed_bytes: AtomicU64::new(0),
@@ -171,10 +167,7 @@ impl Shared {
         let Batch { state, commands, responders, bytes } = batch;
         let count = commands.len();
         let applied = state.to_applied();
-        let shared = Arc::clone(self);
-        let applying = self.applier.run(move || shared.inner.apply(commands, applied));
-        let responses =
-            applying.await.map_err(io::Error::other).flatten().map_err(|error| self.fail(error))?;
+        let responses = self.blocking(move |shared| shared.inner.apply(commands, applied)).await?;
         if responses.len() != count {
             return Err(self.fail(invalid("the state machine has not answered every entry")));
         }

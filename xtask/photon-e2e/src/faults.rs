@@ -132,9 +132,6 @@ pub(crate) async fn play(
         }
         Err(error) => broken.push(format!("nothing can be said of the history: {error:#}")),
     }
-    if !broken.is_empty() {
-        arena.cluster.keep_logs();
-    }
     say(&tally.words(&faults));
     broken.iter().for_each(|violation| say(&format!("  BROKEN {violation}")));
     Ok(broken.is_empty())

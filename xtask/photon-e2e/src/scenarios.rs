@@ -5,7 +5,6 @@ mod differential;
 mod edits;
 mod faults;
 mod kills;
-mod leaders;
 mod prefixes;
 mod refusals;
 mod syscalls;
@@ -76,7 +75,6 @@ fn all() -> impl Iterator<Item = Scenario> {
     scenarios![
         Flaredb edits::every_change_is_answered_within_100_ms_of_the_command,
         Flaredb kills::acknowledged_writes_survive_kills_of_the_leader_and_of_all_nodes,
-        Flaredb leaders::no_write_is_lost_when_the_leader_is_killed_twenty_times_under_64_writers,
         Flaredb faults::flaredb_keeps_its_promises_under_faults,
         Embedded conformance::embedded_backend_passes_the_conformance_suite,
         Flaredb conformance::flaredb_with_one_node_passes_the_conformance_suite,

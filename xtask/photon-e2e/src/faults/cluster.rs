@@ -38,7 +38,6 @@ pub(super) const EVENTUAL: &str = "eventual";
 
 const READY_AT_MOST: Duration = Duration::from_secs(30);
 const STATUS_TIMEOUT: Duration = Duration::from_millis(700);
-const SIGNALLED_AT_MOST: Duration = Duration::from_secs(2);
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A running cluster; its processes, disks and network go with it, in this order.
@@ -182,17 +181,6 @@ impl Cluster {
         &self.plan
     }
 
-    /// Copies what RocksDB has logged to where it outlives the disks.
-    pub(super) fn keep_logs(&self) {
-        for slot in self.members() {
-            let log = self.plan.data_dir(slot).join("node/state/LOG");
-            let kept = self.plan.logs().join(format!("rocksdb-in-slot-{slot}.log"));
-            if let Err(error) = std::fs::copy(&log, kept) {
-                tracing::warn!("{} is not kept: {error}", log.display());
-            }
-        }
-    }
-
     /// SIGKILL; returns how the process ended.
     ///
     /// # Errors
@@ -216,27 +204,14 @@ impl Cluster {
         Ok(())
     }
 
-    /// Stops the process as it is (SIGSTOP), and waits until the kernel says so.
+    /// Sends a signal; returns the state that the kernel then shows for the process (`T`: stopped).
     ///
     /// # Errors
-    /// When it does not run, or does not stop.
-    pub(super) async fn pause(&self, slot: usize) -> Result<()> {
-        self.signal_until(slot, Signal::SIGSTOP, |state| state == 'T').await
-    }
-
-    /// Lets it go on.
-    ///
-    /// # Errors
-    /// When it does not run, or does not go on.
-    pub(super) async fn wake(&self, slot: usize) -> Result<()> {
-        self.signal_until(slot, Signal::SIGCONT, |state| state != 'T').await
-    }
-
-    async fn signal_until(&self, slot: usize, signal: Signal, reached: impl Fn(char) -> bool) -> Result<()> {
+    /// When it does not run.
+    pub(super) fn signal(&self, slot: usize, signal: Signal) -> Result<char> {
         let pid = self.pid(slot)?;
         kill(Pid::from_raw(i32::try_from(pid)?), signal)?;
-        let seen = async || state_of(pid).is_ok_and(&reached).then_some(());
-        wait_for("a signal to take effect", SIGNALLED_AT_MOST, seen).await
+        state_of(pid)
     }
 
     /// The process id of a slot's node.

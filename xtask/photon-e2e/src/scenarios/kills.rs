@@ -31,8 +31,7 @@ const LEADER_ROUNDS: u32 = 5;
 const ALL_ROUNDS: u32 = 3;
 const WATCHED_AT_MOST: Duration = Duration::from_secs(15);
 const RESUMED_AT_MOST: Duration = Duration::from_secs(2);
-/// Where the writes of all these scenarios go.
-pub(super) const NAMESPACE: &str = "kills";
+const NAMESPACE: &str = "kills";
 const ZONE: &str = "kills.example.";
 
 /// What was acknowledged: key → the revision that the answer named.
@@ -199,13 +198,7 @@ impl Asking {
 }
 
 /// Reads everything back: each acknowledged key at the acknowledged revision, and one event for it in the history.
-///
-/// # Errors
-/// When a write is lost, or there twice.
-pub(super) async fn every_write_is_there_once(
-    cloud: &Cloud,
-    acknowledged: &BTreeMap<String, u64>,
-) -> Result<()> {
+async fn every_write_is_there_once(cloud: &Cloud, acknowledged: &BTreeMap<String, u64>) -> Result<()> {
     let client = cloud.rdb().await?;
     let mut found = BTreeMap::new();
     let mut records = client.scan_prefix(NAMESPACE, b"");
