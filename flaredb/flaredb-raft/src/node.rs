@@ -103,7 +103,7 @@ fn raft_config(config: &NodeConfig) -> Result<Arc<Config>, OpenError> {
         // Checkpoints are ours: by bytes and time, not by entries.
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: config.checkpoint.entries_kept,
-        purge_batch_size: 256,
+        purge_batch_size: config.checkpoint.entries_kept.clamp(1, 256),
         max_payload_entries: 1024,
         enable_pre_vote: Some(true),
         // A restored leader could serve reads from a state machine that a power cut has set back.

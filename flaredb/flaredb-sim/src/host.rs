@@ -120,6 +120,7 @@ impl Host {
     pub(crate) fn start(&mut self) -> Result<()> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+        self.disk.set_fails(false);
         let mount = self.disk.mount();
         let stage = Arc::new(Mutex::new(Stage::Starting));
         let ended = Arc::new(AtomicBool::new(false));
@@ -225,18 +226,22 @@ fn copy_state(from: &Path, to: &Path) -> io::Result<()> {
     if !from.exists() {
         return Ok(());
     }
-    let mut names: Vec<String> = fs::read_dir(from)?
-        .map(|file| Ok(file?.file_name().to_string_lossy().into_owned()))
-        .collect::<io::Result<_>>()?;
-    // The manifest first: every table that it names stays.
-    names.sort_by_key(|name| !name.starts_with("MANIFEST"));
-    for name in names.iter().filter(|name| *name != "LOCK" && !name.starts_with("LOG")) {
+    // The manifest first: every table that it names is there by then, and stays.
+    for name in names(from)?.iter().filter(|name| name.starts_with("MANIFEST")) {
+        fs::copy(from.join(name), to.join(name))?;
+    }
+    let left = |name: &&String| *name != "LOCK" && !name.starts_with("LOG") && !name.starts_with("MANIFEST");
+    for name in names(from)?.iter().filter(left) {
         match name.ends_with(".sst") {
             true => fs::hard_link(from.join(name), to.join(name))?,
             false => drop(fs::copy(from.join(name), to.join(name))?),
         }
     }
     Ok(())
+}
+
+fn names(dir: &Path) -> io::Result<Vec<String>> {
+    fs::read_dir(dir)?.map(|file| Ok(file?.file_name().to_string_lossy().into_owned())).collect()
 }
 
 /// What a node is started with.

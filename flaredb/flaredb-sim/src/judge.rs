@@ -1,7 +1,7 @@
 //! Collects what must not be, and what every replica is compared with.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -27,10 +27,14 @@ struct Inner {
     applied: BTreeMap<u64, u32>,
     /// For each entry seen in a log, its content and the entry before it.
     entries: BTreeMap<Id, (u32, Option<Id>)>,
-    /// The entries known to be committed.
-    committed: BTreeMap<u64, Id>,
+    /// The entries known to be committed, with a term in which they were.
+    committed: BTreeMap<u64, (Id, u64)>,
     /// The state at each position at which a replica was looked at.
     states: BTreeMap<u64, [u8; 32]>,
+    /// Terms that had a leader, and the voters of each membership, as leaders showed them.
+    terms: BTreeSet<u64>,
+    memberships: BTreeSet<Vec<u64>>,
+    installed: u64,
 }
 
 fn id_of(entry: &EntrySummary) -> Id {
@@ -107,29 +111,48 @@ impl Judge {
         }
     }
 
+    /// Notes a leader's term and voters.
+    pub(crate) fn notes_leader(&self, term: u64, voters: Vec<u64>) {
+        let mut inner = self.lock();
+        inner.terms.insert(term);
+        inner.memberships.insert(voters);
+    }
+
+    /// Notes that a snapshot was installed.
+    pub(crate) fn notes_install(&self) {
+        self.lock().installed += 1;
+    }
+
+    /// Leaders, snapshots installed, memberships.
+    pub(crate) fn noted(&self) -> [u64; 3] {
+        let inner = self.lock();
+        [inner.terms.len() as u64, inner.installed, inner.memberships.len() as u64]
+    }
+
     /// What a replica has applied is committed, for ever.
-    pub(crate) fn committed(&self, node: u64, log: &LogSummary, applied: u64) {
+    pub(crate) fn committed(&self, node: u64, term: u64, log: &LogSummary, applied: u64) {
         let mut inner = self.lock();
         for entry in log.entries.iter().filter(|entry| entry.index <= applied) {
             let id = id_of(entry);
-            let first = *inner.committed.entry(entry.index).or_insert(id);
+            let (first, _) = *inner.committed.entry(entry.index).or_insert((id, term));
             if first != id {
                 inner.find(format_args!("node {node} has committed {id:?}, another replica {first:?}"));
             }
         }
     }
 
-    /// Leader completeness: who leads has every committed entry.
+    /// Leader completeness: who leads has every entry that was committed in an earlier term.
     pub(crate) fn leads(&self, node: u64, term: u64, log: &LogSummary) {
         let mut inner = self.lock();
         let last = log.entries.last().map_or(log.purged_index, |entry| entry.index);
-        let lacking = inner.committed.range(last + 1..).find(|(_, id)| id.1 < term).map(|(_, id)| *id);
+        let earlier = |(_, (id, committed)): (&u64, &(Id, u64))| (*committed < term).then_some(*id);
+        let lacking = inner.committed.range(last + 1..).find_map(earlier);
         if let Some(id) = lacking {
             inner.find(format_args!("node {node} leads term {term} without the committed entry {id:?}"));
         }
         for entry in &log.entries {
-            let other = inner.committed.get(&entry.index).copied().filter(|id| *id != id_of(entry));
-            if let Some(id) = other.filter(|id| id.1 < term) {
+            let known = inner.committed.get_key_value(&entry.index).and_then(earlier);
+            if let Some(id) = known.filter(|id| *id != id_of(entry)) {
                 inner.find(format_args!("node {node} leads term {term} with another entry than {id:?}"));
             }
         }

@@ -155,8 +155,7 @@ fn play_one(one: &One) -> Result<bool> {
     }
     let (seed, trace, events) = (one.seed, verdict.trace, verdict.events);
     say(format_args!("seed {seed}: trace {trace:016x} of {events} events"));
-    let run::Verdict { operations, revisions, faults, simulated_ms, .. } = verdict;
-    say(format_args!("counts {operations} {revisions} {faults} {simulated_ms}"));
+    say(format_args!("counts {}", verdict.counts.map(|count| count.to_string()).join(" ")));
     for finding in &verdict.findings {
         say(format_args!("found: {finding}"));
     }
@@ -200,10 +199,16 @@ fn play_many(many: &Many) -> Result<bool> {
         }
     })?;
     let total = |at: usize| played.iter().map(|played| played.counts[at]).sum::<u64>();
-    let (operations, revisions, faults, secs) = (total(0), total(1), total(2), total(3) / 1000);
-    let took = began.elapsed().as_secs();
+    let (secs, took) = (total(3) / 1000, began.elapsed().as_secs());
     say(format_args!(
-        "{operations} operations, {revisions} revisions, {faults} faults in {secs} simulated s, {took} s"
+        "{} operations, {} revisions, {} faults, {} leaders, {} snapshots installed, {} memberships in {secs} \
+         simulated s, {took} s",
+        total(0),
+        total(1),
+        total(2),
+        total(4),
+        total(5),
+        total(6),
     ));
     let failed = played.iter().filter(|played| !played.findings.is_empty()).count();
     say(format_args!("{} passed, {failed} failed", played.len() - failed));

@@ -13,6 +13,15 @@ use crate::{
 /// The voters that a region is brought back to when it has more.
 const VOTERS: usize = 3;
 
+/// What a run is mostly about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Theme {
+    Everything,
+    Members,
+    LeftBehind,
+    Crashes,
+}
+
 /// What ends a fault.
 #[derive(Clone, Copy, Debug)]
 enum End {
@@ -23,11 +32,14 @@ enum End {
     Heal,
     Calm,
     QuickDisk(usize),
+    /// The log is purged meanwhile.
+    Checkpoint,
 }
 
 /// Brings faults about.
 pub(crate) struct Nemesis {
     dice: Dice,
+    theme: Theme,
     next_ms: u64,
     /// Longest time between two faults.
     pause_ms_max: u64,
@@ -38,8 +50,11 @@ pub(crate) struct Nemesis {
 
 impl Nemesis {
     pub(crate) fn new(mut dice: Dice) -> Self {
+        let themes =
+            [Theme::Everything, Theme::Everything, Theme::Members, Theme::LeftBehind, Theme::Crashes];
+        let theme = dice.pick(&themes).copied().unwrap_or(Theme::Everything);
         let pause_ms_max = dice.pick(&[800, 1500, 3000]).copied().unwrap_or_default();
-        Self { dice, next_ms: 500, pause_ms_max, ends: Vec::new(), faults: 0 }
+        Self { dice, theme, next_ms: 500, pause_ms_max, ends: Vec::new(), faults: 0 }
     }
 
     /// Does what is due.
@@ -94,6 +109,7 @@ impl Nemesis {
             End::Resume(at) => world.hosts[at].paused = false,
             End::Heal => world.net.heal(),
             End::Calm => world.net.set_quality(Quality::GOOD),
+            End::Checkpoint => self.checkpoint(world),
             End::QuickDisk(at) => world.hosts[at].disk().set_write_ms_max(4),
         }
         Ok(())
@@ -105,7 +121,12 @@ impl Nemesis {
     }
 
     fn fault(&mut self, world: &mut World) -> Result<()> {
-        let kind = self.dice.below(100);
+        let kind = match self.theme {
+            Theme::Members if self.dice.permille(600) => 99,
+            Theme::LeftBehind if self.dice.permille(500) => 85,
+            Theme::Crashes if self.dice.permille(500) => self.dice.below(38),
+            _ => self.dice.below(100),
+        };
         world.trace.note(format_args!("fault {kind}"));
         let any = self.dice.index(world.hosts.len());
         let leader = world.leader().and_then(|(id, _)| world.hosts.iter().position(|host| host.id == id));
@@ -119,8 +140,9 @@ impl Nemesis {
             68..78 => self.spoil(world),
             78..81 => self.slow_disk(world, target),
             81..83 => self.fail_sync(world, target),
-            83..86 => self.change(world, Change::Transfer),
-            86..92 => self.checkpoint(world),
+            83..85 => self.change(world, Change::Transfer),
+            85..88 => self.leave_behind(world)?,
+            88..92 => self.checkpoint(world),
             _ => self.change_members(world),
         }
         Ok(())
@@ -154,12 +176,18 @@ impl Nemesis {
     }
 
     fn partition(&mut self, world: &mut World, at: usize) {
-        let alone = world.hosts[at].id;
         let (out, back) = match self.dice.below(4) {
             0 => (true, false),
             1 => (false, true),
             _ => (true, true),
         };
+        self.isolate(world, at, out, back);
+        self.later(world, 100, 1500, End::Heal);
+    }
+
+    /// Cuts a node off in one direction or both.
+    fn isolate(&self, world: &World, at: usize, out: bool, back: bool) {
+        let alone = world.hosts[at].id;
         for other in (1..=world.hosts.len() as u64).filter(|other| *other != alone) {
             if out {
                 world.net.cut(alone, other);
@@ -168,7 +196,6 @@ impl Nemesis {
                 world.net.cut(other, alone);
             }
         }
-        self.later(world, 100, 1500, End::Heal);
     }
 
     fn pause(&mut self, world: &mut World, at: usize) {
@@ -192,8 +219,25 @@ impl Nemesis {
         self.later(world, 200, 1500, End::QuickDisk(at));
     }
 
+    /// A follower misses so much that the log no longer has it.
+    fn leave_behind(&mut self, world: &mut World) -> Result<()> {
+        let leader = world.leader().map(|(id, _)| id);
+        let followers: Vec<usize> =
+            (0..world.hosts.len()).filter(|at| Some(world.hosts[*at].id) != leader).collect();
+        let Some(at) = self.dice.pick(&followers).copied() else { return Ok(()) };
+        self.later(world, 400, 800, End::Checkpoint);
+        if self.dice.permille(500) {
+            self.isolate(world, at, true, true);
+            self.later(world, 900, 1500, End::Heal);
+        } else if world.hosts[at].is_running() {
+            world.hosts[at].crash(self.dice.permille(500))?;
+            self.later(world, 900, 1500, End::Start(at));
+        }
+        Ok(())
+    }
+
     fn fail_sync(&mut self, world: &mut World, at: usize) {
-        if world.hosts[at].is_running() {
+        if world.hosts[at].frontend().is_some() {
             world.hosts[at].disk().set_fails(true);
             self.later(world, 100, 1500, End::Start(at));
         }

@@ -43,7 +43,10 @@ impl StateMachine for Replica {
     }
 
     fn install(&self) -> io::Result<Box<dyn SnapshotWriter>> {
-        Ok(Box::new(Installation(self.state.install().map_err(fault)?)))
+        Ok(Box::new(Installation {
+            install: self.state.install().map_err(fault)?,
+            judge: self.judge.clone(),
+        }))
     }
 }
 
@@ -61,15 +64,19 @@ impl SnapshotReader for View {
     }
 }
 
-struct Installation(Install);
+struct Installation {
+    install: Install,
+    judge: Judge,
+}
 
 impl SnapshotWriter for Installation {
     fn write(&mut self, chunk: Bytes) -> io::Result<()> {
-        self.0.write(&chunk).map_err(fault)
+        self.install.write(&chunk).map_err(fault)
     }
 
     fn finish(self: Box<Self>, applied: Applied) -> io::Result<()> {
-        self.0.finish(from_host(applied)).map_err(fault)
+        self.judge.notes_install();
+        self.install.finish(from_host(applied)).map_err(fault)
     }
 }
 

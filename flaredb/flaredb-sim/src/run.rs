@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// How long things go wrong.
-const FAULTS_MS: u64 = 12_000;
+const FAULTS_MS: u64 = 9_000;
 /// In how long a write must succeed and all replicas agree once nothing is wrong any more.
 const RECOVERY_MS: u64 = 15_000;
 const CLIENTS: u64 = 4;
@@ -38,10 +38,8 @@ pub(crate) struct Verdict {
     pub(crate) findings: Vec<String>,
     pub(crate) trace: u64,
     pub(crate) events: u64,
-    pub(crate) operations: usize,
-    pub(crate) revisions: usize,
-    pub(crate) faults: u64,
-    pub(crate) simulated_ms: u64,
+    /// Operations, revisions, faults, simulated milliseconds, leaders, snapshots installed, memberships.
+    pub(crate) counts: [u64; 7],
     pub(crate) lines: Vec<String>,
 }
 
@@ -53,8 +51,8 @@ pub(crate) fn play(seed: u64, dir: &Path, verbose: bool) -> Result<Verdict> {
     std::env::set_current_dir(dir)?;
     let mut dice = Dice::new(seed);
     let trace = Trace::new(verbose);
-    let voters = if dice.permille(200) { 5 } else { 3 };
-    let hosts = voters + u64::from(dice.permille(500));
+    let voters = if dice.permille(120) { 5 } else { 3 };
+    let hosts = voters + u64::from(dice.permille(700));
     let mut world = World::new(hosts, Path::new("hosts"), &mut dice, trace.clone())?;
     let judge = world.judge.clone();
     // Runtimes catch panics of tasks.
@@ -69,14 +67,20 @@ pub(crate) fn play(seed: u64, dir: &Path, verbose: bool) -> Result<Verdict> {
         world.judge.find(format_args!("{error:#}"));
     }
     drop(std::panic::take_hook());
+    let [leaders, installed, memberships] = world.judge.noted();
     Ok(Verdict {
         findings: world.judge.findings(),
         trace: trace.hash(),
         events: trace.events(),
-        operations: run.history.ops().len(),
-        revisions: run.revisions,
-        faults: run.nemesis.faults,
-        simulated_ms: world.now_ms,
+        counts: [
+            run.history.ops().len() as u64,
+            run.revisions as u64,
+            run.nemesis.faults,
+            world.now_ms,
+            leaders,
+            installed,
+            memberships,
+        ],
         lines: trace.lines(),
     })
 }

@@ -34,8 +34,8 @@ pub(crate) struct Plan {
 pub(crate) struct Played {
     pub(crate) seed: u64,
     pub(crate) findings: Vec<String>,
-    /// Operations, revisions, faults, simulated milliseconds.
-    pub(crate) counts: [u64; 4],
+    /// As in the run's verdict.
+    pub(crate) counts: [u64; 7],
 }
 
 /// Plays them and hands over each that has ended.

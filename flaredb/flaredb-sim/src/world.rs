@@ -46,7 +46,7 @@ impl World {
         let site = Site {
             net: net.clone(),
             judge: judge.clone(),
-            entries_kept: dice.pick(&[0, 5, 50, 500]).copied().unwrap_or_default(),
+            entries_kept: dice.pick(&[0, 1, 10, 100]).copied().unwrap_or_default(),
             checkpoint_ms: dice.within(300, 3000),
         };
         let hosts: Vec<Host> =
@@ -164,9 +164,11 @@ impl World {
             ));
         }
         self.judge.log(id, &log);
-        self.judge.committed(id, &log, applied);
+        self.judge.committed(id, status.term, &log, applied);
         if leads {
             self.leaders[at] = status.term;
+            let voters = status.members.iter().filter(|member| member.voter).map(|member| member.id);
+            self.judge.notes_leader(status.term, voters.collect());
             self.judge.leads(id, status.term, &log);
         }
         let last = log.entries.last().map_or(log.purged_index, |entry| entry.index);
