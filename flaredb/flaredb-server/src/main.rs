@@ -2,10 +2,6 @@
 
 use std::process::ExitCode;
 
-/// Serves RocksDB's allocations too. A write makes some dozens of small ones, many of which another thread frees.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     flaredb_server::cli::main()
 }
