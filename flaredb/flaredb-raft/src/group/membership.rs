@@ -59,7 +59,8 @@ impl Group {
         self.in_time(self.0.raft.change_membership(change, true)).await
     }
 
-    /// Removes a voter or a learner. Leader only; a leader that removes itself hands over first.
+    /// Removes a voter or a learner. Leader only. A leader that is to remove itself hands over and names its successor:
+    /// were it to lead on without being a member, until somebody else is elected, it could not change members again.
     ///
     /// # Errors
     /// [`ChangeError::UnknownMember`] if it is not a member; see [`ChangeError`].
@@ -67,6 +68,11 @@ impl Group {
         let membership = metrics_of(&self.0.raft).membership_config;
         if membership.get_node(&id).is_none() {
             return Err(ChangeError::UnknownMember { id });
+        }
+        if id == self.0.node_id && self.status().role == Role::Leader {
+            let leader = self.transfer_leader(None).await?;
+            let endpoint = membership.get_node(&leader).map(|node| node.addr.clone());
+            return Err(ChangeError::NotLeader { id: Some(leader), endpoint });
         }
         let ids = BTreeSet::from([id]);
         let change = match membership.voter_ids().any(|voter| voter == id) {
