@@ -37,6 +37,9 @@ pub(super) const STRONG: &str = "strong";
 pub(super) const EVENTUAL: &str = "eventual";
 
 const READY_AT_MOST: Duration = Duration::from_secs(30);
+const OBEYS_WITHIN: Duration = Duration::from_secs(2);
+/// How the kernel shows a process that SIGSTOP stopped.
+const STOPPED: char = 'T';
 const STATUS_TIMEOUT: Duration = Duration::from_millis(700);
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -204,14 +207,35 @@ impl Cluster {
         Ok(())
     }
 
-    /// Sends a signal; returns the state that the kernel then shows for the process (`T`: stopped).
+    /// Stops a node where it is. A thread that is on a CPU stops a moment after the signal was sent: this returns
+    /// when the kernel shows the process as stopped.
     ///
     /// # Errors
-    /// When it does not run.
-    pub(super) fn signal(&self, slot: usize, signal: Signal) -> Result<char> {
+    /// When it does not run, or does not stop in time.
+    pub(super) async fn freeze(&self, slot: usize) -> Result<()> {
         let pid = self.pid(slot)?;
-        kill(Pid::from_raw(i32::try_from(pid)?), signal)?;
-        state_of(pid)
+        kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGSTOP)?;
+        let patience = Patience::new("the process to be stopped", OBEYS_WITHIN);
+        while state_of(pid)? != STOPPED {
+            patience.look_again().await?;
+        }
+        Ok(())
+    }
+
+    /// Lets a stopped node run on.
+    ///
+    /// # Errors
+    /// When it was not stopped any more, or does not run on in time.
+    pub(super) async fn thaw(&self, slot: usize) -> Result<()> {
+        let pid = self.pid(slot)?;
+        let before = state_of(pid)?;
+        kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGCONT)?;
+        ensure!(before == STOPPED, "it should have been stopped, but was in state {before}");
+        let patience = Patience::new("the process to run on", OBEYS_WITHIN);
+        while state_of(pid)? == STOPPED {
+            patience.look_again().await?;
+        }
+        Ok(())
     }
 
     /// The process id of a slot's node.
@@ -334,7 +358,7 @@ fn is_ready(status: &StatusResponse) -> bool {
     status.conditions.iter().all(|condition| condition.ok)
 }
 
-/// The state of a process in `/proc/PID/stat`.
+/// The state of a process in `/proc/PID/stat` (proc(5)).
 fn state_of(pid: u32) -> Result<char> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let (_, fields) = stat.rsplit_once(") ").context("/proc/PID/stat has no name")?;
