@@ -6,17 +6,19 @@
 mod dns;
 mod echo;
 mod etcd;
+mod figures;
 mod flaredb;
 mod load;
+mod start;
 mod udp;
 
 use std::{path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use nix::sched::{CloneFlags, unshare};
-use serde::Serialize;
 
+use self::figures::{Row, Side, Usage, print};
 pub(crate) use self::{
     echo::echo,
     udp::{Blast, blast},
@@ -30,6 +32,15 @@ pub(crate) enum Bench {
     Flaredb(Options),
     /// FlashDNS beside an echo responder, NSD, Knot and BIND on a zone of 100,000 records.
     Dns(Options),
+}
+
+/// Where the clients of etcd connect to. Ours know every node in either case, and write and read at the leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Reach {
+    /// To every node in turn, as etcd's own client does. A single client has the leader.
+    All,
+    /// To the leader.
+    Leader,
 }
 
 /// How to measure.
@@ -47,52 +58,15 @@ pub(crate) struct Options {
     /// Nodes of each database cluster.
     #[arg(long, default_value_t = 3, value_parser = nodes)]
     nodes: usize,
-}
-
-/// One side's figures in one row.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(crate) struct Side {
-    /// Operations a second.
-    pub(crate) rate: f64,
-    /// Median latency.
-    pub(crate) p50_us: f64,
-    /// 99th percentile of the latency.
-    pub(crate) p99_us: f64,
-    /// CPU time of the servers for each operation.
-    pub(crate) cpu_us: f64,
-}
-
-/// One operation, measured on both sides.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Row {
-    /// What was done.
-    pub(crate) op: String,
-    /// Who the other side is.
-    pub(crate) peer: String,
-    /// Clients at once.
-    pub(crate) clients: u32,
-    pub(crate) ours: Side,
-    pub(crate) theirs: Side,
-    pub(crate) rate_ratio: f64,
-    pub(crate) p99_ratio: f64,
-    pub(crate) cpu_ratio: f64,
-}
-
-impl Row {
-    /// Puts the medians of both sides' rounds beside each other.
-    pub(crate) fn of(op: &str, peer: &str, clients: u32, ours: &[Side], theirs: &[Side]) -> Self {
-        let (ours, theirs) = (median(ours), median(theirs));
-        Self {
-            op: op.to_owned(),
-            peer: peer.to_owned(),
-            clients,
-            rate_ratio: ours.rate / theirs.rate,
-            p99_ratio: ours.p99_us / theirs.p99_us,
-            cpu_ratio: ours.cpu_us / theirs.cpu_us,
-            ours,
-            theirs,
-        }
-    }
+    /// Of the database's operations, measure only those whose name contains this.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    filter: String,
+    /// Numbers of clients of the database, at most 4,096 each.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 64, 256], value_parser = clap::value_parser!(u32).range(1..=4096))]
+    clients: Vec<u32>,
+    /// Where clients of etcd's cluster connect to when there are many.
+    #[arg(long, value_enum, default_value_t = Reach::All)]
+    endpoints: Reach,
 }
 
 /// Runs one benchmark and prints its table.
@@ -104,6 +78,7 @@ pub(crate) async fn run(bench: Bench) -> Result<()> {
         Bench::Flaredb(options) => (flaredb::measure(&options).await?, options),
         Bench::Dns(options) => (dns::measure(&options).await?, options),
     };
+    ensure!(!rows.is_empty(), "no operation's name contains {:?}", options.filter);
     print(&rows);
     let Some(path) = options.json else { return Ok(()) };
     let text = serde_json::to_string_pretty(&serde_json::json!({ "rows": rows }))?;
@@ -126,73 +101,4 @@ pub(crate) fn enter_namespace(bench: &Bench) -> Result<()> {
 /// A number of nodes from the command line.
 fn nodes(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|nodes| (1..=5).contains(nodes)).ok_or_else(|| "1 to 5 are accepted".to_owned())
-}
-
-/// The median of each figure on its own.
-fn median(sides: &[Side]) -> Side {
-    let middle = |figure: fn(&Side) -> f64| {
-        let mut figures: Vec<f64> = sides.iter().map(figure).collect();
-        figures.sort_by(f64::total_cmp);
-        figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
-    };
-    Side {
-        rate: middle(|side| side.rate),
-        p50_us: middle(|side| side.p50_us),
-        p99_us: middle(|side| side.p99_us),
-        cpu_us: middle(|side| side.cpu_us),
-    }
-}
-
-#[expect(clippy::print_stdout, reason = "the table is this command's result")]
-fn print(rows: &[Row]) {
-    println!(
-        "{:24} {:8} {:>7} | {:>9} {:>9} {:>9} {:>8} | {:>9} {:>9} {:>9} {:>8} | {:>6} {:>6} {:>6}",
-        "op",
-        "peer",
-        "clients",
-        "rate/s",
-        "p50 us",
-        "p99 us",
-        "cpu us",
-        "rate/s",
-        "p50 us",
-        "p99 us",
-        "cpu us",
-        "rate",
-        "p99",
-        "cpu"
-    );
-    for row in rows {
-        println!(
-            "{:24} {:8} {:>7} | {:>9.0} {:>9.0} {:>9.0} {:>8.2} | {:>9.0} {:>9.0} {:>9.0} {:>8.2} | {:>5.2}x {:>5.2}x {:>5.2}x",
-            row.op,
-            row.peer,
-            row.clients,
-            row.ours.rate,
-            row.ours.p50_us,
-            row.ours.p99_us,
-            row.ours.cpu_us,
-            row.theirs.rate,
-            row.theirs.p50_us,
-            row.theirs.p99_us,
-            row.theirs.cpu_us,
-            row.rate_ratio,
-            row.p99_ratio,
-            row.cpu_ratio
-        );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn medians_are_of_each_figure_on_its_own_and_ratios_are_ours_over_theirs() {
-        let side = |rate, p99_us| Side { rate, p50_us: 1.0, p99_us, cpu_us: 2.0 };
-        let ours = [side(10.0, 3.0), side(30.0, 9.0), side(20.0, 6.0)];
-        let row = Row::of("put", "etcd", 64, &ours, &[side(10.0, 12.0)]);
-        assert_eq!((row.ours.rate, row.ours.p99_us), (20.0, 6.0));
-        assert_eq!((row.rate_ratio, row.p99_ratio, row.cpu_ratio), (2.0, 0.5, 1.0));
-    }
 }

@@ -21,7 +21,6 @@ use tokio::{
 };
 use xtask::layout;
 
-pub(crate) use self::callers::Authorized;
 use crate::{
     ports,
     process::Process,
@@ -93,6 +92,19 @@ impl Cloud {
     /// # Errors
     /// When a binary is not built, or a process does not become ready; with its last words.
     pub(crate) async fn start(folder: &Path, wanted: Layout) -> Result<Self> {
+        let mut cloud = Self::prepare(folder, wanted)?;
+        for number in 0..cloud.processes.len() {
+            cloud.start_node(number)?;
+        }
+        cloud.ready().await?;
+        Ok(cloud)
+    }
+
+    /// Makes credentials and configuration below `folder`, and starts nothing.
+    ///
+    /// # Errors
+    /// When a binary is not built, or refuses to make them.
+    pub(crate) fn prepare(folder: &Path, wanted: Layout) -> Result<Self> {
         let layout = plan(folder, wanted)?;
         for arguments in layout.credential_commands() {
             photon(&layout, &arguments)?;
@@ -105,12 +117,7 @@ impl Cloud {
             config.write_all(wanted.storage.as_bytes())?;
         }
         let processes = layout.processes().into_iter().map(|process| (process, None)).collect();
-        let mut cloud = Self { layout, wrapper: wanted.wrapper, processes };
-        for number in 0..cloud.processes.len() {
-            cloud.start_node(number)?;
-        }
-        cloud.ready().await?;
-        Ok(cloud)
+        Ok(Self { layout, wrapper: wanted.wrapper, processes })
     }
 
     /// Starts a process that does not run; the FlareDB nodes come first.

@@ -1,4 +1,4 @@
-//! The CPU time that processes of a test have used; the processes themselves are those of `cargo xtask up`.
+//! What processes of a test have used of the machine; the processes themselves are those of `cargo xtask up`.
 
 use std::fs;
 
@@ -34,4 +34,22 @@ fn ticks_of(pid: u32) -> Result<u64> {
         ticks += ticks_of(child.parse()?)?;
     }
     Ok(ticks)
+}
+
+/// The memory that a process has in RAM now, and what it has handed to its disk, in bytes.
+///
+/// # Errors
+/// When it is gone.
+pub(crate) fn resident_and_written(process: &Process) -> Result<(u64, u64)> {
+    let pid = process.pid();
+    let resident_kib = field(&format!("/proc/{pid}/status"), "VmRSS:")?;
+    Ok((resident_kib * 1024, field(&format!("/proc/{pid}/io"), "write_bytes:")?))
+}
+
+/// The number behind a name in a file of the kernel's (proc(5)).
+fn field(file: &str, name: &str) -> Result<u64> {
+    let text = fs::read_to_string(file).with_context(|| format!("{file} cannot be read"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.and_then(|rest| rest.split_whitespace().next()).and_then(|word| word.parse().ok());
+    number.with_context(|| format!("{file} has no number {name}"))
 }

@@ -65,7 +65,7 @@ async fn load(server: &peers::Server, folder: &Path, set: &str, seconds: u64) ->
     let cpu_s = server.cpu_s()? - before;
     #[expect(clippy::cast_precision_loss, reason = "figures for a table")]
     let cpu_us = cpu_s * 1e6 / seen.answers as f64;
-    Ok(Side { rate: seen.rate, p50_us: seen.p50_us, p99_us: seen.p99_us, cpu_us })
+    Ok(Side { rate: seen.rate, p50_us: seen.p50_us, p99_us: seen.p99_us, cpu_us, ..Side::default() })
 }
 
 /// A fast server that answers wrongly has no rate: the shares of answer codes must be those of the query set.

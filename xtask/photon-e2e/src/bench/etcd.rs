@@ -108,18 +108,18 @@ struct MemberHeader {
 /// A running etcd cluster; ends with this value.
 #[derive(Debug)]
 pub(super) struct Etcd {
-    /// The processes, for their CPU time.
+    /// The processes, for what they use.
     pub(super) processes: Vec<Process>,
-    /// The leader's client URL.
-    pub(super) leader: String,
+    /// Each node's client URL.
+    pub(super) urls: Vec<String>,
 }
 
 impl Etcd {
-    /// Starts as many nodes as `cloud` has, with its certificates, and waits for their leader.
+    /// Starts as many nodes as `cloud` has, with its certificates.
     ///
     /// # Errors
-    /// When etcd is not installed or has no leader after 30 s.
-    pub(super) async fn start(cloud: &Cloud, nodes: usize, folder: &Path) -> Result<Self> {
+    /// When etcd is not installed.
+    pub(super) fn start(cloud: &Cloud, nodes: usize, folder: &Path) -> Result<Self> {
         let ports = ports::free(2 * nodes)?;
         let ports: Vec<(u16, u16)> = ports.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
         let members =
@@ -131,11 +131,16 @@ impl Etcd {
             let log = folder.join(format!("etcd-n{}.log", node + 1));
             processes.push(Process::start("etcd", &arguments, &log)?);
         }
-        let urls: Vec<String> =
-            ports.iter().map(|(client, _)| format!("https://127.0.0.1:{client}")).collect();
-        let leader =
-            wait_for("etcd's leader", LEADER_AT_MOST, async || leader_of(cloud, &urls).await).await?;
-        Ok(Self { processes, leader })
+        let urls = ports.iter().map(|(client, _)| format!("https://127.0.0.1:{client}")).collect();
+        Ok(Self { processes, urls })
+    }
+
+    /// Waits for a leader, and returns its client URL.
+    ///
+    /// # Errors
+    /// When there is none after 30 s.
+    pub(super) async fn leader(&self, cloud: &Cloud) -> Result<String> {
+        wait_for("etcd's leader", LEADER_AT_MOST, async || leader_of(cloud, &self.urls).await).await
     }
 }
 
@@ -209,7 +214,8 @@ impl Client for Theirs {
 }
 
 impl Theirs {
-    async fn put(&self, number: u64) -> Result<()> {
+    /// Writes a key.
+    pub(super) async fn put(&self, number: u64) -> Result<()> {
         let request = PutRequest { key: key(number), value: self.value.clone() };
         let _done: PutResponse = call(&self.channel, "/etcdserverpb.KV/Put", request).await?;
         Ok(())

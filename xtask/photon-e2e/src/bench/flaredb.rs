@@ -1,33 +1,36 @@
 //! FlareDB beside etcd: the same clients, keys, values and number of nodes, both syncing before they answer.
 //!
 //! Both speak TLS to clients and mutual TLS among their nodes, by the same certificates, since FlareDB's nodes refuse
-//! anything less; ours also checks a bearer token on every call, which etcd does not. Clients of both are this process
-//! and speak to the leader. Every get meets a record that is there.
+//! anything less; ours also checks a bearer token on every call, which etcd does not. Clients of both are in this
+//! process, on at most 16 connections, and know every node: ours is `flaredb-client`, which goes to the leader; many
+//! clients of etcd are spread over all nodes, as etcd's own client does it. Every get meets a record that is there.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, path::Path, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use bytes::Bytes;
-use flaredb_proto::v1::{
-    CasRequest, CommitRequest, GetRequest, Write, kv_cas_client::KvCasClient, write::Op as WriteOp,
-};
+use flaredb_client::{RdbClient, Swap};
+use flaredb_proto::v1::{CommitRequest, Write, write::Op as WriteOp};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tonic::transport::Channel;
 
 use super::{
-    Options, Row, Side,
+    Options, Reach, Row, Side, Usage,
     etcd::{Etcd, Theirs},
     load::{self, Client, KEYS},
+    start,
 };
 use crate::{
-    cloud::{Authorized, Cloud, Layout},
-    process,
+    cloud::{Cloud, Layout},
+    process::{self, Process},
 };
 
-const VALUE_BYTES: usize = 256;
+/// Bytes of a value.
+pub(super) const VALUE_BYTES: usize = 256;
 const KEY_BYTES: usize = 64;
-const CONNECTIONS: usize = 16;
-const NAMESPACE: &str = "bench";
+const CONNECTIONS: u32 = 16;
+/// Where our records are.
+pub(super) const NAMESPACE: &str = "bench";
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Keys that each client swaps.
 const OWN_KEYS: u64 = 64;
@@ -52,13 +55,13 @@ pub(super) enum Operation {
     Batch,
 }
 
-/// What is measured, with how many clients.
-const MATRIX: [(Operation, &str, [u32; 3]); 5] = [
-    (Operation::Put, "put", [1, 64, 256]),
-    (Operation::Get, "get linearizable", [1, 64, 256]),
-    (Operation::Swap, "compare and swap", [1, 64, 256]),
-    (Operation::Mix, "mix 90 % get 10 % put", [1, 64, 256]),
-    (Operation::Batch, "batch of 32 puts", [1, 64, 256]),
+/// What is measured under load.
+const OPERATIONS: [(Operation, &str); 5] = [
+    (Operation::Put, "put"),
+    (Operation::Get, "get linearizable"),
+    (Operation::Swap, "compare and swap"),
+    (Operation::Mix, "mix 90 % get 10 % put"),
+    (Operation::Batch, "batch of 32 puts"),
 ];
 
 /// The load's key with this number, padded to 64 bytes.
@@ -90,7 +93,8 @@ pub(super) struct OwnKeys {
 }
 
 impl OwnKeys {
-    fn of(owner: String) -> Self {
+    /// None written yet.
+    pub(super) fn of(owner: String) -> Self {
         Self { owner, versions: HashMap::new() }
     }
 
@@ -112,6 +116,7 @@ struct Sides {
     ours: Cloud,
     theirs: Etcd,
     seconds: u64,
+    reach: Reach,
 }
 
 /// One measurement: what, by how many clients, for which time.
@@ -122,36 +127,52 @@ struct Round {
     number: u32,
 }
 
-/// Measures the whole matrix, the two sides in turn.
+/// Measures everything that is asked for, the two sides in turn.
 ///
 /// # Errors
 /// When a cluster does not start or any operation fails.
 pub(super) async fn measure(options: &Options) -> Result<Vec<Row>> {
     let folder = tempfile::tempdir()?;
-    let layout = Layout { nodes: options.nodes, dns: false, ..Layout::default() };
-    let ours = Cloud::start(&folder.path().join("flaredb"), layout).await?;
-    ours.create_namespace(NAMESPACE).await?;
-    let theirs = Etcd::start(&ours, options.nodes, folder.path()).await?;
-    let sides = Sides { ours, theirs, seconds: options.seconds };
-    sides.fill().await?;
     let mut rows = Vec::new();
-    for (operation, name, clients) in MATRIX
-        .iter()
-        .flat_map(|(operation, name, clients)| clients.map(|clients| (*operation, *name, clients)))
-    {
-        let (mut our_rounds, mut their_rounds) = (Vec::new(), Vec::new());
-        for number in 0..options.rounds {
-            tracing::info!(op = name, clients, round = number, "measuring");
-            let round = Round { operation, clients, number };
-            their_rounds.push(sides.theirs_once(round).await?);
-            our_rounds.push(sides.ours_once(round).await?);
-        }
-        rows.push(Row::of(name, "etcd", clients, &our_rounds, &their_rounds));
+    if start::NAME.contains(&options.filter) {
+        rows.push(start::measure(folder.path(), options.rounds).await?);
+    }
+    let wanted = OPERATIONS.iter().filter(|(_, name)| name.contains(&options.filter));
+    let wanted: Vec<_> =
+        wanted.flat_map(|row| options.clients.iter().map(move |clients| (row, *clients))).collect();
+    if wanted.is_empty() {
+        return Ok(rows);
+    }
+    let sides = Sides::start(folder.path(), options).await?;
+    for ((operation, name), clients) in wanted {
+        rows.push(sides.row(*operation, name, clients, options.rounds).await?);
     }
     Ok(rows)
 }
 
 impl Sides {
+    /// Two clusters with every key of the load.
+    async fn start(folder: &Path, options: &Options) -> Result<Self> {
+        let layout = Layout { nodes: options.nodes, dns: false, ..Layout::default() };
+        let ours = Cloud::start(&folder.join("flaredb"), layout).await?;
+        ours.create_namespace(NAMESPACE).await?;
+        let theirs = Etcd::start(&ours, options.nodes, folder)?;
+        let sides = Self { ours, theirs, seconds: options.seconds, reach: options.endpoints };
+        sides.fill().await?;
+        Ok(sides)
+    }
+
+    async fn row(&self, operation: Operation, name: &str, clients: u32, rounds: u32) -> Result<Row> {
+        let (mut our_rounds, mut their_rounds) = (Vec::new(), Vec::new());
+        for number in 0..rounds {
+            tracing::info!(op = name, clients, round = number, "measuring");
+            let round = Round { operation, clients, number };
+            their_rounds.push(self.theirs_once(round).await?);
+            our_rounds.push(self.ours_once(round).await?);
+        }
+        Ok(Row::of(name, "etcd", clients, &our_rounds, &their_rounds))
+    }
+
     /// Writes every key of the load on both sides.
     async fn fill(&self) -> Result<()> {
         let round = Round { operation: Operation::Batch, clients: 1, number: 0 };
@@ -169,16 +190,16 @@ impl Sides {
 
     async fn theirs_once(&self, round: Round) -> Result<Side> {
         let clients = self.theirs(round).await?;
-        load::run(clients, self.seconds, || process::cpu_s(&self.theirs.processes)).await
+        load::run(clients, self.seconds, || usage(&self.theirs.processes)).await
     }
 
     async fn ours_once(&self, round: Round) -> Result<Side> {
         let clients = self.ours(round).await?;
-        load::run(clients, self.seconds, || process::cpu_s(self.ours.processes())).await
+        load::run(clients, self.seconds, || usage(self.ours.processes())).await
     }
 
     async fn theirs(&self, round: Round) -> Result<Vec<Theirs>> {
-        let channels = self.channels(&self.theirs.leader, round.clients).await?;
+        let channels = self.channels(round.clients).await?;
         let client = |(channel, keys)| Theirs {
             operation: round.operation,
             channel,
@@ -189,33 +210,50 @@ impl Sides {
     }
 
     async fn ours(&self, round: Round) -> Result<Vec<Ours>> {
-        let leader = self.ours.database_url(self.ours.leader().await?);
-        let channels = self.channels(&leader, round.clients).await?;
-        let token = self.ours.operator()?.bearer();
-        let client = |(channel, keys)| Ours {
+        let mut connections = Vec::new();
+        for _ in 0..CONNECTIONS.min(round.clients) {
+            let client = self.ours.rdb().await?;
+            // Its first call teaches it where the leader is, as in any program that lives longer than a call.
+            client.get(NAMESPACE, key(0)).await?;
+            connections.push(client);
+        }
+        let client = |(client, keys)| Ours {
             operation: round.operation,
             keys,
             value: Bytes::from(vec![b'v'; VALUE_BYTES]),
-            client: KvCasClient::with_interceptor(channel, token.clone()),
+            client,
         };
-        Ok(shared(&channels, round).map(client).collect())
+        Ok(shared(&connections, round).map(client).collect())
     }
 
-    async fn channels(&self, url: &str, clients: u32) -> Result<Vec<Channel>> {
-        let endpoint = self.ours.endpoint(url, CALL_TIMEOUT)?;
+    async fn channels(&self, clients: u32) -> Result<Vec<Channel>> {
+        let many = clients > 1 && self.reach == Reach::All;
+        let urls = if many { self.theirs.urls.clone() } else { vec![self.theirs.leader(&self.ours).await?] };
         let mut open = Vec::new();
-        for _ in 0..CONNECTIONS.min(usize::try_from(clients)?) {
-            open.push(endpoint.connect().await?);
+        for (_, url) in (0..CONNECTIONS.min(clients)).zip(urls.iter().cycle()) {
+            open.push(self.ours.endpoint(url, CALL_TIMEOUT)?.connect().await?);
         }
         Ok(open)
     }
 }
 
-/// A channel, shared evenly, and keys of its own for each client.
-fn shared(channels: &[Channel], round: Round) -> impl Iterator<Item = (Channel, OwnKeys)> {
+/// What the servers of a side have used so far.
+fn usage<'a>(processes: impl IntoIterator<Item = &'a Process>) -> Result<Usage> {
+    let mut usage = Usage::default();
+    for process in processes {
+        let (resident, written) = process::resident_and_written(process)?;
+        usage.cpu_s += process::cpu_s([process])?;
+        usage.resident_bytes = usage.resident_bytes.max(resident);
+        usage.written_bytes += written;
+    }
+    Ok(usage)
+}
+
+/// A connection, shared evenly, and keys of its own for each client.
+fn shared<C: Clone>(connections: &[C], round: Round) -> impl Iterator<Item = (C, OwnKeys)> {
     let Round { clients, number, .. } = round;
     let keys = (0..clients).map(move |client| OwnKeys::of(format!("{clients}-{number}-{client}")));
-    channels.iter().cloned().cycle().zip(keys)
+    connections.iter().cloned().cycle().zip(keys)
 }
 
 /// One of our clients.
@@ -224,7 +262,7 @@ struct Ours {
     operation: Operation,
     keys: OwnKeys,
     value: Bytes,
-    client: KvCasClient<Authorized>,
+    client: RdbClient,
 }
 
 impl Client for Ours {
@@ -246,33 +284,29 @@ impl Ours {
     }
 
     async fn commit(&self, numbers: impl Iterator<Item = u64>) -> Result<()> {
-        let put = |number| Write { key: key(number).into(), op: Some(WriteOp::Put(self.value.clone())) };
-        let writes = numbers.map(put).collect();
+        let writes = numbers.map(|number| put(number, self.value.clone())).collect();
         let request = CommitRequest { namespace: NAMESPACE.to_owned(), writes, ..Default::default() };
-        let done = self.client.clone().commit(request).await?.into_inner();
-        ensure!(done.success, "FlareDB refused an unconditional write");
+        self.client.commit(request).await?;
         Ok(())
     }
 
     async fn get(&self, number: u64) -> Result<()> {
-        let request = GetRequest { key: key(number).into(), namespace: NAMESPACE.to_owned() };
-        let answer = self.client.clone().get(request).await?.into_inner();
-        ensure!(answer.found, "FlareDB did not find a record that is there");
+        let read = self.client.get(NAMESPACE, key(number)).await?;
+        ensure!(read.record.is_some(), "FlareDB did not find a record that is there");
         Ok(())
     }
 
     async fn swap(&mut self, number: u64) -> Result<()> {
-        let (key, expected_version) = self.keys.pick(number);
-        let request = CasRequest {
-            key: key.clone().into(),
-            value: self.value.clone(),
-            expected_version,
-            namespace: NAMESPACE.to_owned(),
-            ..Default::default()
-        };
-        let done = self.client.compare_and_swap(request).await?.into_inner();
-        ensure!(done.success, "FlareDB refused a swap that nobody contended");
-        self.keys.learned(key, done.new_version);
+        let (key, expected) = self.keys.pick(number);
+        match self.client.cas_put(NAMESPACE, key.clone(), self.value.clone(), expected).await? {
+            Swap::Done(version) => self.keys.learned(key, version),
+            Swap::Conflict { .. } => bail!("FlareDB refused a swap that nobody contended"),
+        }
         Ok(())
     }
+}
+
+/// Writes a key of the load.
+pub(super) fn put(number: u64, value: Bytes) -> Write {
+    Write { key: key(number).into(), op: Some(WriteOp::Put(value)) }
 }

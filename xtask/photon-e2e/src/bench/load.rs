@@ -12,12 +12,13 @@ use anyhow::{Result, ensure};
 use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 
-use super::Side;
+use super::{Side, Usage};
 
 /// How long clients run before their figures count.
 const WARM_UP: Duration = Duration::from_secs(1);
 /// Keys that the clients spread over.
 pub(crate) const KEYS: u64 = 100_000;
+const MIB: f64 = 1_048_576.0;
 const WARMING: u8 = 0;
 const MEASURING: u8 = 1;
 const STOPPED: u8 = 2;
@@ -28,14 +29,14 @@ pub(crate) trait Client: Send + 'static {
     fn operate(&mut self, key: u64) -> impl Future<Output = Result<()>> + Send;
 }
 
-/// Loads a server and returns what it did; `cpu` reads the CPU seconds that its processes have used.
+/// Loads a side's servers and returns what they did; `usage` reads what they have used so far.
 ///
 /// # Errors
 /// When any operation failed: a rate of errors is no rate.
 pub(crate) async fn run<C: Client>(
     clients: Vec<C>,
     seconds: u64,
-    cpu: impl Fn() -> Result<f64>,
+    usage: impl Fn() -> Result<Usage>,
 ) -> Result<Side> {
     let phase = Arc::new(AtomicU8::new(WARMING));
     let mut tasks = JoinSet::new();
@@ -43,27 +44,29 @@ pub(crate) async fn run<C: Client>(
         tasks.spawn(drive(client, number, Arc::clone(&phase)));
     }
     tokio::time::sleep(WARM_UP).await;
-    let (cpu_before, started) = (cpu()?, Instant::now());
+    let (before, started) = (usage()?, Instant::now());
     phase.store(MEASURING, Ordering::Relaxed);
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     phase.store(STOPPED, Ordering::Relaxed);
-    let (elapsed_s, cpu_s) = (started.elapsed().as_secs_f64(), cpu()? - cpu_before);
+    let (elapsed_s, after) = (started.elapsed().as_secs_f64(), usage()?);
     let mut latencies = histogram()?;
     while let Some(finished) = tasks.join_next().await {
         latencies.add(finished??)?;
     }
     ensure!(!latencies.is_empty(), "no operation finished in {elapsed_s:.1} s");
-    Ok(side(&latencies, elapsed_s, cpu_s))
+    Ok(side(&latencies, elapsed_s, before, after))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures for a table; 52 bits are plenty")]
-fn side(latencies: &Histogram<u64>, elapsed_s: f64, cpu_s: f64) -> Side {
+fn side(latencies: &Histogram<u64>, elapsed_s: f64, before: Usage, after: Usage) -> Side {
     let operations = latencies.len() as f64;
     Side {
         rate: operations / elapsed_s,
         p50_us: latencies.value_at_quantile(0.5) as f64,
         p99_us: latencies.value_at_quantile(0.99) as f64,
-        cpu_us: cpu_s * 1e6 / operations,
+        cpu_us: (after.cpu_s - before.cpu_s) * 1e6 / operations,
+        resident_mib: Some(after.resident_bytes as f64 / MIB),
+        written_bytes: Some(after.written_bytes.saturating_sub(before.written_bytes) as f64 / operations),
     }
 }
 

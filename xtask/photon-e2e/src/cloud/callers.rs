@@ -27,7 +27,7 @@ const STATUS_TIMEOUT: Duration = Duration::from_millis(500);
 const IMPORT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A channel that sends the operator's token with every call.
-pub(crate) type Authorized = InterceptedService<Channel, BearerToken>;
+type Authorized = InterceptedService<Channel, BearerToken>;
 
 impl Cloud {
     /// The operator's credentials.
