@@ -1,10 +1,18 @@
 //! What processes of a test have used of the machine; the processes themselves are those of `cargo xtask up`.
 
-use std::fs;
+use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use anyhow::{Context as _, Result};
-use nix::unistd::{SysconfVar, sysconf};
+use nix::{
+    sys::stat::{major, minor},
+    unistd::{SysconfVar, sysconf},
+};
 pub(crate) use xtask::process::{Process, where_it_is_from};
+
+/// The place of the sectors written in a block device's `stat`, and their size whatever the device's own is (the
+/// kernel's `Documentation/block/stat.rst`).
+const SECTORS_WRITTEN: usize = 6;
+const SECTOR_BYTES: u64 = 512;
 
 /// CPU seconds, user and system, that the processes and their children have used so far.
 ///
@@ -36,20 +44,29 @@ fn ticks_of(pid: u32) -> Result<u64> {
     Ok(ticks)
 }
 
-/// The memory that a process has in RAM now, and what it has handed to its disk, in bytes.
+/// The memory that a process has in RAM now, in bytes.
 ///
 /// # Errors
 /// When it is gone.
-pub(crate) fn resident_and_written(process: &Process) -> Result<(u64, u64)> {
-    let pid = process.pid();
-    let resident_kib = field(&format!("/proc/{pid}/status"), "VmRSS:")?;
-    Ok((resident_kib * 1024, field(&format!("/proc/{pid}/io"), "write_bytes:")?))
+pub(crate) fn resident_bytes(process: &Process) -> Result<u64> {
+    let file = format!("/proc/{}/status", process.pid());
+    let text = fs::read_to_string(&file).with_context(|| format!("{file} cannot be read"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|rest| rest.split_whitespace().next()).and_then(|word| word.parse::<u64>().ok());
+    Ok(kib.with_context(|| format!("{file} has no number VmRSS"))? * 1024)
 }
 
-/// The number behind a name in a file of the kernel's (proc(5)).
-fn field(file: &str, name: &str) -> Result<u64> {
-    let text = fs::read_to_string(file).with_context(|| format!("{file} cannot be read"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    let number = line.and_then(|rest| rest.split_whitespace().next()).and_then(|word| word.parse().ok());
-    number.with_context(|| format!("{file} has no number {name}"))
+/// Bytes that the disk below a folder has been given so far, by whomever.
+///
+/// What the kernel counts for each process is no use here: one byte written into a large folio counts as all of it.
+///
+/// # Errors
+/// When the folder is on no disk, e.g. on a tmpfs.
+pub(crate) fn written_bytes(folder: &Path) -> Result<u64> {
+    let device = fs::metadata(folder)?.dev();
+    let file = format!("/sys/dev/block/{}:{}/stat", major(device), minor(device));
+    let text =
+        fs::read_to_string(&file).with_context(|| format!("{} is on no disk: {file}", folder.display()))?;
+    let sectors = text.split_whitespace().nth(SECTORS_WRITTEN).and_then(|word| word.parse::<u64>().ok());
+    Ok(sectors.with_context(|| format!("{file} has too few fields"))? * SECTOR_BYTES)
 }

@@ -16,7 +16,7 @@ pub(crate) struct Side {
     /// What the largest server keeps in memory at the end, in MiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) resident_mib: Option<f64>,
-    /// What all servers hand to their disks for each operation.
+    /// What the disk was given for each operation, by all servers together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) written_bytes: Option<f64>,
 }
@@ -26,7 +26,7 @@ pub(crate) struct Side {
 pub(crate) struct Usage {
     /// CPU seconds of all.
     pub(crate) cpu_s: f64,
-    /// Bytes that all have handed to their disks.
+    /// Bytes that the disk was given.
     pub(crate) written_bytes: u64,
     /// The memory of the largest.
     pub(crate) resident_bytes: u64,

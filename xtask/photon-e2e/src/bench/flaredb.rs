@@ -5,7 +5,11 @@
 //! process, on at most 16 connections, and know every node: ours is `flaredb-client`, which goes to the leader; many
 //! clients of etcd are spread over all nodes, as etcd's own client does it. Every get meets a record that is there.
 
-use std::{collections::HashMap, path::Path, time::Duration};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Result, bail, ensure};
 use bytes::Bytes;
@@ -117,6 +121,8 @@ struct Sides {
     theirs: Etcd,
     seconds: u64,
     reach: Reach,
+    /// Where both keep their data.
+    disk: PathBuf,
 }
 
 /// One measurement: what, by how many clients, for which time.
@@ -157,7 +163,8 @@ impl Sides {
         let ours = Cloud::start(&folder.join("flaredb"), layout).await?;
         ours.create_namespace(NAMESPACE).await?;
         let theirs = Etcd::start(&ours, options.nodes, folder)?;
-        let sides = Self { ours, theirs, seconds: options.seconds, reach: options.endpoints };
+        let (seconds, reach) = (options.seconds, options.endpoints);
+        let sides = Self { ours, theirs, seconds, reach, disk: folder.to_owned() };
         sides.fill().await?;
         Ok(sides)
     }
@@ -190,12 +197,12 @@ impl Sides {
 
     async fn theirs_once(&self, round: Round) -> Result<Side> {
         let clients = self.theirs(round).await?;
-        load::run(clients, self.seconds, || usage(&self.theirs.processes)).await
+        load::run(clients, self.seconds, || usage(&self.disk, &self.theirs.processes)).await
     }
 
     async fn ours_once(&self, round: Round) -> Result<Side> {
         let clients = self.ours(round).await?;
-        load::run(clients, self.seconds, || usage(self.ours.processes())).await
+        load::run(clients, self.seconds, || usage(&self.disk, self.ours.processes())).await
     }
 
     async fn theirs(&self, round: Round) -> Result<Vec<Theirs>> {
@@ -237,14 +244,12 @@ impl Sides {
     }
 }
 
-/// What the servers of a side have used so far.
-fn usage<'a>(processes: impl IntoIterator<Item = &'a Process>) -> Result<Usage> {
-    let mut usage = Usage::default();
+/// What the servers of a side have used so far; both sides take turns on the same disk.
+fn usage<'a>(disk: &Path, processes: impl IntoIterator<Item = &'a Process>) -> Result<Usage> {
+    let mut usage = Usage { written_bytes: process::written_bytes(disk)?, ..Usage::default() };
     for process in processes {
-        let (resident, written) = process::resident_and_written(process)?;
         usage.cpu_s += process::cpu_s([process])?;
-        usage.resident_bytes = usage.resident_bytes.max(resident);
-        usage.written_bytes += written;
+        usage.resident_bytes = usage.resident_bytes.max(process::resident_bytes(process)?);
     }
     Ok(usage)
 }
