@@ -9,6 +9,8 @@ mod strong;
 
 pub(crate) use strong::OLD_VALUE;
 
+use std::sync::Arc;
+
 use flaredb_proto::v1::{
     Conflict, Conflicts, FlareRequest, FlareResponse, NamespaceMode, Refused, flare_request::Command,
     flare_response::Outcome, refused::Reason,
@@ -77,11 +79,11 @@ fn dispatch(batch: &mut Batch<'_>, region: RegionId, request: FlareRequest) -> E
 }
 
 /// The namespace with this number, if it takes operations of this mode.
-fn namespace(batch: &Batch<'_>, id: u32, mode: NamespaceMode) -> Result<NamespaceInfo, Stop> {
+fn namespace(batch: &Batch<'_>, id: u32, mode: NamespaceMode) -> Result<Arc<NamespaceInfo>, Stop> {
     let info = batch.table.get(NamespaceId(id)).cloned();
     let info = info.ok_or_else(|| refused(Reason::NoSuchNamespace, format!("namespace {id}")))?;
     if info.mode != mode {
-        return Err(refused(Reason::WrongMode, info.name));
+        return Err(refused(Reason::WrongMode, info.name.clone()));
     }
     Ok(info)
 }
@@ -109,8 +111,8 @@ impl Growth {
         self.bytes += size(after) - size(before);
     }
 
-    /// The namespace after this growth; refused if that is over its quota and larger than before.
-    fn of(self, info: &NamespaceInfo) -> Result<NamespaceInfo, Stop> {
+    /// The namespace's size after this growth; refused if that is over its quota and larger than before.
+    fn of(self, info: &NamespaceInfo) -> Result<Size, Stop> {
         let keys = info.keys.saturating_add_signed(self.keys);
         let bytes = info.bytes.saturating_add_signed(self.bytes);
         if self.keys > 0 && info.keys_max > 0 && keys > info.keys_max {
@@ -119,6 +121,20 @@ impl Growth {
         if self.bytes > 0 && info.bytes_max > 0 && bytes > info.bytes_max {
             return Err(refused(Reason::QuotaExceeded, format!("bytes: {bytes} of {}", info.bytes_max)));
         }
-        Ok(NamespaceInfo { keys, bytes, ..info.clone() })
+        Ok(Size { keys, bytes })
+    }
+}
+
+/// The size of a namespace.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    keys: u64,
+    bytes: u64,
+}
+
+impl Size {
+    fn set(self, info: &mut NamespaceInfo) {
+        info.keys = self.keys;
+        info.bytes = self.bytes;
     }
 }

@@ -39,7 +39,7 @@ pub enum Durability {
 pub struct Options {
     /// When a write is on disk.
     pub durability: Durability,
-    /// Memory for cached blocks.
+    /// Memory for cached blocks, and as much again for each region's records that were written lately.
     pub block_cache_bytes: u64,
 }
 
@@ -58,6 +58,7 @@ pub struct RegionId(pub u64);
 pub struct Engine {
     pub(crate) db: Arc<DB>,
     pub(crate) durability: Durability,
+    pub(crate) recent_bytes_max: usize,
 }
 
 impl std::fmt::Debug for Engine {
@@ -80,11 +81,12 @@ impl Engine {
         database.set_db_write_buffer_size(MEMTABLES_BYTES);
         database.set_keep_log_file_num(4);
         database.set_max_background_jobs(2);
-        let cache = Cache::new_lru_cache(usize::try_from(options.block_cache_bytes).unwrap_or(usize::MAX));
+        let cache_bytes = usize::try_from(options.block_cache_bytes).unwrap_or(usize::MAX);
+        let cache = Cache::new_lru_cache(cache_bytes);
         let families = FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, family(&cache)));
         let db = DB::open_cf_descriptors(&database, path, families)
             .map_err(|source| OpenError::Rocks { path: path.to_owned(), source })?;
-        Ok(Self { db: Arc::new(db), durability: options.durability })
+        Ok(Self { db: Arc::new(db), durability: options.durability, recent_bytes_max: cache_bytes })
     }
 
     /// From now on no file of the folder is removed, so that it can be copied while it is in use: what the copied

@@ -34,6 +34,7 @@ mod namespace;
 pub mod planted;
 mod raw;
 mod read;
+mod recent;
 mod region;
 mod scan;
 mod snapshot;

@@ -1,6 +1,6 @@
 //! Namespaces: what is known about each, and the table of them that reads use.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use flaredb_proto::v1::{self, NamespaceMode};
@@ -86,19 +86,19 @@ impl NamespaceInfo {
     }
 }
 
-/// The namespaces of a region, by number and by name.
+/// The namespaces of a region, by number and by name. Clones share what neither of them has changed since.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Table {
-    by_id: BTreeMap<NamespaceId, NamespaceInfo>,
-    by_name: BTreeMap<String, NamespaceId>,
+    by_id: Arc<BTreeMap<NamespaceId, Arc<NamespaceInfo>>>,
+    by_name: Arc<BTreeMap<String, NamespaceId>>,
 }
 
 impl Table {
-    pub(crate) fn get(&self, id: NamespaceId) -> Option<&NamespaceInfo> {
+    pub(crate) fn get(&self, id: NamespaceId) -> Option<&Arc<NamespaceInfo>> {
         self.by_id.get(&id)
     }
 
-    pub(crate) fn named(&self, name: &str) -> Option<&NamespaceInfo> {
+    pub(crate) fn named(&self, name: &str) -> Option<&Arc<NamespaceInfo>> {
         self.get(*self.by_name.get(name)?)
     }
 
@@ -107,17 +107,26 @@ impl Table {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &NamespaceInfo> {
-        self.by_id.values()
+        self.by_id.values().map(|info| &**info)
     }
 
     pub(crate) fn insert(&mut self, info: NamespaceInfo) {
-        self.by_name.insert(info.name.clone(), info.id);
-        self.by_id.insert(info.id, info);
+        if self.by_name.get(&info.name) != Some(&info.id) {
+            Arc::make_mut(&mut self.by_name).insert(info.name.clone(), info.id);
+        }
+        Arc::make_mut(&mut self.by_id).insert(info.id, Arc::new(info));
+    }
+
+    /// Changes what is known about a namespace, except its name and number.
+    pub(crate) fn change(&mut self, id: NamespaceId, change: impl FnOnce(&mut NamespaceInfo)) {
+        if let Some(info) = Arc::make_mut(&mut self.by_id).get_mut(&id) {
+            change(Arc::make_mut(info));
+        }
     }
 
     pub(crate) fn remove(&mut self, id: NamespaceId) {
-        if let Some(info) = self.by_id.remove(&id) {
-            self.by_name.remove(&info.name);
+        if let Some(info) = Arc::make_mut(&mut self.by_id).remove(&id) {
+            Arc::make_mut(&mut self.by_name).remove(&info.name);
         }
     }
 }

@@ -14,7 +14,7 @@ use prost::Message as _;
 
 use crate::{
     Durability, Engine, EngineError, Install, NamespaceId, NamespaceInfo, ReadError, RegionId, Snapshot,
-    apply, batch::Batch, codec::take_u64, engine::META, install, namespace::Table,
+    apply, batch::Batch, codec::take_u64, engine::META, install, namespace::Table, recent::Recent,
 };
 
 const APPLIED: u8 = b'a';
@@ -52,8 +52,8 @@ struct Inner {
     flushed: AtomicU64,
     /// Odd while the state is being replaced. What is read before and after a change of it is no state at all.
     installs: AtomicU64,
-    /// Held while the state changes; there is one writer at a time.
-    writer: Mutex<()>,
+    /// Held while the state changes; there is one writer at a time, and what it has written lately.
+    writer: Mutex<Recent>,
     listener: RwLock<Option<Listener>>,
 }
 
@@ -123,7 +123,7 @@ impl Region {
             table: RwLock::new(table),
             applied: RwLock::new(applied),
             installs: AtomicU64::new(0),
-            writer: Mutex::new(()),
+            writer: Mutex::new(Recent::new(engine.recent_bytes_max)),
             listener: RwLock::new(None),
             engine,
             id,
@@ -137,12 +137,12 @@ impl Region {
     /// # Errors
     /// When RocksDB fails or a command cannot be decoded: the replica can no longer be trusted.
     pub fn apply(&self, entries: &[Entry<'_>], applied: Applied) -> Result<Vec<FlareResponse>, EngineError> {
-        let _writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recent = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let position = self.applied().index;
         if applied.index < position {
             return Ok(vec![FlareResponse::default(); entries.len()]);
         }
-        let mut batch = Batch::new(&self.0.engine, self.table());
+        let mut batch = Batch::new(&self.0.engine, &mut recent, self.table());
         let mut responses = Vec::with_capacity(entries.len());
         for entry in entries {
             let new = entry.index > position;
@@ -192,7 +192,12 @@ impl Region {
 
     /// The namespace of that name.
     pub fn namespace(&self, name: &str) -> Option<NamespaceInfo> {
-        self.0.table.read().unwrap_or_else(PoisonError::into_inner).named(name).cloned()
+        self.0
+            .table
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .named(name)
+            .map(|info| NamespaceInfo::clone(info))
     }
 
     /// All namespaces, by number.
@@ -258,7 +263,7 @@ impl Region {
         id: NamespaceId,
         read: impl FnOnce(&NamespaceInfo) -> T,
     ) -> Option<T> {
-        self.0.table.read().unwrap_or_else(PoisonError::into_inner).get(id).map(read)
+        self.0.table.read().unwrap_or_else(PoisonError::into_inner).get(id).map(|info| read(info))
     }
 
     pub(crate) fn table(&self) -> Table {
@@ -269,6 +274,7 @@ impl Region {
     pub(crate) fn reload(&self) -> Result<(), EngineError> {
         let (table, applied) =
             (read_table(&self.0.engine, self.0.id)?, read_applied(&self.0.engine, self.0.id)?);
+        self.0.writer.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let before = self.table();
         let touched: BTreeMap<_, _> = before.iter().chain(table.iter()).map(|info| (info.id, ())).collect();
         *self.0.table.write().unwrap_or_else(PoisonError::into_inner) = table;

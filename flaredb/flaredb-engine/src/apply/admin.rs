@@ -39,10 +39,10 @@ impl Counters {
         Ok(Self { last_id, revision })
     }
 
-    fn write(&self, batch: &mut Batch<'_>, region: RegionId) -> Result<(), EngineError> {
+    fn write(&self, batch: &mut Batch<'_>, region: RegionId) {
         let mut row = self.last_id.to_be_bytes().to_vec();
         row.extend_from_slice(&self.revision.to_be_bytes());
-        batch.put(META, region::counters_key(region), row)
+        batch.put(META, region::counters_key(region), row);
     }
 }
 
@@ -61,7 +61,7 @@ pub(super) fn create(batch: &mut Batch<'_>, region: RegionId, request: CreateNam
     forget_staged(batch, region)?;
     let mut counters = Counters::read(batch, region)?;
     counters.last_id += 1;
-    counters.write(batch, region)?;
+    counters.write(batch, region);
     let info = NamespaceInfo {
         id: NamespaceId(counters.last_id),
         mode: request.mode(),
@@ -85,8 +85,8 @@ pub(super) fn delete(batch: &mut Batch<'_>, region: RegionId, name: &str) -> Eff
     let info = info.ok_or_else(|| refused(Reason::NoSuchNamespace, name))?;
     let mut counters = Counters::read(batch, region)?;
     counters.revision = counters.revision.max(info.revision);
-    counters.write(batch, region)?;
-    batch.remove(info.id)?;
+    counters.write(batch, region);
+    batch.remove(info.id);
     Ok(Outcome::Done(info.revision))
 }
 
@@ -153,15 +153,15 @@ fn namespace_of(row: &Row<'_>) -> Option<NamespaceId> {
 
 fn forget_staged(batch: &mut Batch<'_>, region: RegionId) -> Result<(), EngineError> {
     for id in staged(batch, region)?.into_keys() {
-        batch.remove(id)?;
-        batch.delete(META, region::staged_key(region, id))?;
+        batch.remove(id);
+        batch.delete(META, region::staged_key(region, id));
     }
     Ok(())
 }
 
 fn show_staged(batch: &mut Batch<'_>, region: RegionId) -> Result<(), EngineError> {
     for (id, info) in staged(batch, region)? {
-        batch.delete(META, region::staged_key(region, id))?;
+        batch.delete(META, region::staged_key(region, id));
         batch.update(info);
     }
     Ok(())
@@ -169,14 +169,17 @@ fn show_staged(batch: &mut Batch<'_>, region: RegionId) -> Result<(), EngineErro
 
 fn restore_row(batch: &mut Batch<'_>, region: RegionId, row: &Row<'_>) -> Result<(), EngineError> {
     if row.family != META {
-        return batch.put(row.family, row.key.to_vec(), Bytes::copy_from_slice(row.value));
+        batch.put(row.family, row.key.to_vec(), Bytes::copy_from_slice(row.value));
+        return Ok(());
     }
     if region::meta_of_snapshot(region, row.key)? != region::counters_key(region) {
         let id = NamespaceInfo::decode(row.value)?.id;
-        return batch.put(META, region::staged_key(region, id), Bytes::copy_from_slice(row.value));
+        batch.put(META, region::staged_key(region, id), Bytes::copy_from_slice(row.value));
+        return Ok(());
     }
     let (saved, own) = (Counters::decode(row.value)?, Counters::read(batch, region)?);
     let larger =
         Counters { last_id: saved.last_id.max(own.last_id), revision: saved.revision.max(own.revision) };
-    larger.write(batch, region)
+    larger.write(batch, region);
+    Ok(())
 }

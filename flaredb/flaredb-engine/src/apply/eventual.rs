@@ -39,25 +39,27 @@ fn write(batch: &mut Batch<'_>, namespace_id: u32, key: Bytes, row: Row) -> Effe
     let size = |row: &Row| row.value.as_ref().map(|value| key.len() + value.len());
     let mut growth = Growth::default();
     growth.add(before.as_ref().and_then(size), size(&row));
-    let info = growth.of(&info)?;
+    let (id, size) = (info.id, growth.of(&info)?);
+    // The batch changes it in place, unless somebody else holds it.
+    drop(info);
     match row.value.is_none() && planted::has(Bug::NoTombstone) {
-        true => batch.delete(RAW, at)?,
-        false => batch.put(RAW, at, row.encode())?,
+        true => batch.delete(RAW, at),
+        false => batch.put(RAW, at, row.encode()),
     }
-    batch.update(info);
+    batch.change(id, |info| size.set(info));
     Ok(Outcome::Done(ts))
 }
 
 /// Removes tombstones. An older write that arrives after them would bring its record back, so it is refused from now
 /// on.
 pub(super) fn collect(batch: &mut Batch<'_>, collect: &CollectTombstones) -> Effect {
-    let mut info = namespace(batch, collect.namespace_id, NamespaceMode::Eventual)?;
+    let mut info = namespace(batch, collect.namespace_id, NamespaceMode::Eventual)?.as_ref().clone();
     let mut collected = 0;
     for key in &collect.keys {
         let at = keys::record(info.id, key);
         let row = batch.get(RAW, &at)?.map(Row::decode).transpose()?;
         if row.is_some_and(|row| row.is_tombstone_before(collect.before_ts)) {
-            batch.delete(RAW, at)?;
+            batch.delete(RAW, at);
             collected += 1;
         }
     }

@@ -74,14 +74,18 @@ fn change(
         let size = |value: &Bytes| step.key.len() + value.len();
         growth.add(step.before.as_ref().map(|(_, value)| size(value)), step.value.as_ref().map(size));
     }
-    let mut info = growth.of(&info)?;
-    info.revision += 1;
+    let size = growth.of(&info)?;
+    let (namespace, revision) = (info.id, info.revision + 1);
+    // The batch changes it in place, unless somebody else holds it.
+    drop(info);
     for (position, step) in (0..).zip(steps) {
-        write(batch, &info, position, step)?;
+        write(batch, namespace, revision, position, step);
     }
-    remember(batch, &info, idempotency_id)?;
-    let revision = info.revision;
-    batch.update(info);
+    remember(batch, namespace, revision, idempotency_id);
+    batch.change(namespace, |info| {
+        size.set(info);
+        info.revision = revision;
+    });
     Ok(Outcome::Done(revision))
 }
 
@@ -94,13 +98,13 @@ fn done_before(batch: &Batch<'_>, namespace: NamespaceId, id: &[u8]) -> Result<O
     row.map(|row| Ok(take_u64(&row, "idempotency id")?.0)).transpose()
 }
 
-fn remember(batch: &mut Batch<'_>, info: &NamespaceInfo, id: &Bytes) -> Result<(), EngineError> {
+fn remember(batch: &mut Batch<'_>, namespace: NamespaceId, revision: u64, id: &Bytes) {
     if id.is_empty() {
-        return Ok(());
+        return;
     }
-    batch.put(IDS, keys::record(info.id, id), info.revision.to_be_bytes().to_vec())?;
+    batch.put(IDS, keys::record(namespace, id), revision.to_be_bytes().to_vec());
     // The id goes when its revision does.
-    batch.put(HIST, keys::event(info.id, info.revision, keys::ID_POSITION), id.clone())
+    batch.add(HIST, keys::event(namespace, revision, keys::ID_POSITION), id.clone());
 }
 
 fn check(batch: &Batch<'_>, info: &NamespaceInfo, compares: &[Compare]) -> Result<(), Stop> {
@@ -146,23 +150,23 @@ fn plan(batch: &Batch<'_>, info: &NamespaceInfo, writes: Vec<Write>) -> Result<V
     Ok(steps)
 }
 
-fn write(batch: &mut Batch<'_>, info: &NamespaceInfo, position: u32, step: Step) -> Result<(), EngineError> {
+fn write(batch: &mut Batch<'_>, namespace: NamespaceId, revision: u64, position: u32, step: Step) {
     let previous_version = step.before.as_ref().map_or(0, |(version, _)| *version);
     if let Some((version, value)) = step.before {
-        batch.put(OLD, keys::old(info.id, &step.key, version), tagged(OLD_VALUE, &value))?;
+        batch.add(OLD, keys::old(namespace, &step.key, version), tagged(OLD_VALUE, &value));
     }
     let event = Event { put: step.value.is_some(), previous_version, key: step.key.clone() };
-    batch.put(HIST, keys::event(info.id, info.revision, position), event.encode())?;
+    batch.add(HIST, keys::event(namespace, revision, position), event.encode());
     match step.value {
         Some(value) => {
             let resets = planted::has(Bug::VersionReset) && previous_version == 0;
-            let version = if resets { 1 } else { info.revision };
-            batch.put(CAS, keys::record(info.id, &step.key), versioned(version, &value))
+            let version = if resets { 1 } else { revision };
+            batch.put(CAS, keys::record(namespace, &step.key), versioned(version, &value));
         }
-        None if planted::has(Bug::NoTombstone) => batch.delete(CAS, keys::record(info.id, &step.key)),
+        None if planted::has(Bug::NoTombstone) => batch.delete(CAS, keys::record(namespace, &step.key)),
         None => {
-            batch.put(OLD, keys::old(info.id, &step.key, info.revision), vec![OLD_TOMBSTONE])?;
-            batch.delete(CAS, keys::record(info.id, &step.key))
+            batch.add(OLD, keys::old(namespace, &step.key, revision), vec![OLD_TOMBSTONE]);
+            batch.delete(CAS, keys::record(namespace, &step.key));
         }
     }
 }
@@ -184,11 +188,12 @@ fn versioned(version: u64, value: &[u8]) -> Bytes {
 /// Forgets revisions up to and including the one named, and what only they needed: an event names the record that
 /// it superseded, which nothing behind that revision can see.
 pub(super) fn compact(batch: &mut Batch<'_>, compact: &CompactHistory) -> Effect {
-    let mut info = namespace(batch, compact.namespace_id, NamespaceMode::Strong)?;
+    let mut info = namespace(batch, compact.namespace_id, NamespaceMode::Strong)?.as_ref().clone();
     let last = compact.revision.min(info.revision);
     if last < info.oldest_revision {
         return Ok(Outcome::Done(info.oldest_revision));
     }
+    batch.settle();
     let (start, end) = (keys::revision(info.id, info.oldest_revision), keys::revision(info.id, last + 1));
     let rows = batch.rows(HIST, &start, &end, COMPACTED_ROWS_MAX)?;
     let all = rows.len() < COMPACTED_ROWS_MAX;
@@ -200,11 +205,11 @@ pub(super) fn compact(batch: &mut Batch<'_>, compact: &CompactHistory) -> Effect
             break;
         }
         if position == Some(keys::ID_POSITION) {
-            batch.delete(IDS, keys::record(info.id, &row))?;
+            batch.delete(IDS, keys::record(info.id, &row));
         } else {
-            forget(batch, info.id, revision, &Event::decode(&row)?)?;
+            forget(batch, info.id, revision, &Event::decode(&row)?);
         }
-        batch.delete(HIST, key)?;
+        batch.delete(HIST, key);
     }
     info.oldest_revision = info.oldest_revision.max(reached + 1);
     let oldest = info.oldest_revision;
@@ -216,17 +221,11 @@ fn revision_of(key: &[u8]) -> Result<u64, EngineError> {
     Ok(take_u64(key.get(4..).unwrap_or_default(), "history key")?.0)
 }
 
-fn forget(
-    batch: &mut Batch<'_>,
-    namespace: NamespaceId,
-    revision: u64,
-    event: &Event,
-) -> Result<(), EngineError> {
+fn forget(batch: &mut Batch<'_>, namespace: NamespaceId, revision: u64, event: &Event) {
     if event.previous_version > 0 {
-        batch.delete(OLD, keys::old(namespace, &event.key, event.previous_version))?;
+        batch.delete(OLD, keys::old(namespace, &event.key, event.previous_version));
     }
     if !event.put {
-        batch.delete(OLD, keys::old(namespace, &event.key, revision))?;
+        batch.delete(OLD, keys::old(namespace, &event.key, revision));
     }
-    Ok(())
 }
