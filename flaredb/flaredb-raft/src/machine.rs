@@ -4,6 +4,7 @@
 //! goes on appending. A snapshot is a handle on a consistent view and never a copy; it is handed out only after
 //! everything that it shows has been flushed, because openraft purges the log up to it.
 
+mod applier;
 pub(crate) mod spool;
 
 use std::{
@@ -23,6 +24,7 @@ use openraft::{
 };
 use tokio::sync::{Notify, watch};
 
+use self::applier::Applier;
 use crate::{
     codec::{HostState, invalid},
     entry::Entry,
@@ -57,6 +59,7 @@ pub(crate) enum SnapshotData {
 pub(crate) struct Shared {
     region_id: u64,
     inner: Arc<dyn StateMachine>,
+    applier: Applier,
     state: Mutex<HostState>,
     applied: watch::Sender<u64>,
     /// Bytes of log applied since the last checkpoint.
@@ -86,6 +89,7 @@ impl Machine {
         Ok(Self(Arc::new(Shared {
             region_id,
             inner,
+            applier: Applier::start(region_id)?,
             state: Mutex::new(state),
             applied,
             unflushed_bytes: AtomicU64::new(0),
@@ -167,7 +171,10 @@ impl Shared {
         let Batch { state, commands, responders, bytes } = batch;
         let count = commands.len();
         let applied = state.to_applied();
-        let responses = self.blocking(move |shared| shared.inner.apply(commands, applied)).await?;
+        let shared = Arc::clone(self);
+        let applying = self.applier.run(move || shared.inner.apply(commands, applied));
+        let responses =
+            applying.await.map_err(io::Error::other).flatten().map_err(|error| self.fail(error))?;
         if responses.len() != count {
             return Err(self.fail(invalid("the state machine has not answered every entry")));
         }

@@ -80,11 +80,16 @@ pub fn block_inline() {
     INLINE.set(true);
 }
 
+/// Whether this thread runs everything on the spot.
+pub(crate) fn is_inline() -> bool {
+    INLINE.get()
+}
+
 /// Runs a call that may block.
 pub(crate) async fn blocking<T: Send + 'static>(
     call: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, JoinError> {
-    if !INLINE.get() {
+    if !is_inline() {
         return tokio::task::spawn_blocking(call).await;
     }
     match catch_unwind(AssertUnwindSafe(call)) {
