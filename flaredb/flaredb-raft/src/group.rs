@@ -6,6 +6,7 @@
 pub(crate) mod checkpoint;
 mod inspect;
 mod membership;
+pub(crate) mod propose;
 pub(crate) mod read;
 mod status;
 
@@ -22,7 +23,7 @@ use bytes::Bytes;
 use openraft::{
     BasicNode,
     async_runtime::watch::WatchReceiver as _,
-    errors::{ClientWriteError, ForwardToLeader, InitializeError as Refused, RaftError},
+    errors::{ForwardToLeader, InitializeError as Refused, RaftError},
 };
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -32,7 +33,7 @@ pub(crate) use self::status::leadership as status_of;
 pub use self::status::{GroupStatus, Leadership, MemberStatus, Role};
 use crate::{
     config::Timing,
-    entry::{COMMAND_BYTES_MAX, Command},
+    entry::COMMAND_BYTES_MAX,
     error::{InitializeError, ProposeError, ReadError},
     fatal::FatalHook,
     log::{region::RegionLog, store::LogStore},
@@ -55,6 +56,7 @@ pub(crate) struct Replica {
     pub(crate) log: LogStore,
     pub(crate) region_log: Arc<RegionLog>,
     pub(crate) reads: read::Waiting,
+    pub(crate) proposals: propose::Waiting,
     pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) metrics: Metrics,
     pub(crate) fatal: FatalHook,
@@ -81,11 +83,13 @@ impl Replica {
     /// Starts what runs beside the Raft core.
     pub(crate) fn spawn_tasks(
         self: &Arc<Self>,
-        waiting: read::Queue,
+        reads: read::Queue,
+        proposals: propose::Queue,
         changes: watch::Sender<Leadership>,
         checkpoint_interval: Duration,
     ) {
-        self.tasks.spawn(read::serve(Arc::clone(self), waiting));
+        self.tasks.spawn(read::serve(Arc::clone(self), reads));
+        self.tasks.spawn(propose::serve(Arc::clone(self), proposals));
         self.tasks.spawn(status::follow_leadership(Arc::clone(self), changes));
         self.tasks.spawn(checkpoint::run(Arc::clone(self), checkpoint_interval));
     }
@@ -175,18 +179,15 @@ impl Group {
         if planted::has(Bug::RetryProposal) {
             return self.propose_again_and_again(&command).await;
         }
-        let write = self.0.raft.client_write(Command::new(&command));
-        let written = tokio::time::timeout(self.0.timing().propose_timeout, write).await;
-        let written = written.map_err(|_late| ProposeError::Indeterminate)?;
-        written.map(|answer| answer.data).map_err(propose_error)
+        self.0.propose(&command).await
     }
 
     /// The planted bug.
-    async fn propose_again_and_again(&self, command: &[u8]) -> Result<Bytes, ProposeError> {
+    async fn propose_again_and_again(&self, command: &Bytes) -> Result<Bytes, ProposeError> {
         loop {
-            let write = self.0.raft.client_write(Command::new(command));
-            if let Ok(written) = tokio::time::timeout(self.0.timing().heartbeat, write).await {
-                return written.map(|answer| answer.data).map_err(propose_error);
+            let outcome = tokio::time::timeout(self.0.timing().heartbeat, self.0.propose(command)).await;
+            if let Ok(outcome) = outcome {
+                return outcome;
             }
         }
     }
@@ -234,16 +235,5 @@ impl Group {
     /// Stops this replica; it goes on from its log when the region is opened again.
     pub async fn shutdown(&self) {
         self.0.shutdown().await;
-    }
-}
-
-fn propose_error(error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> ProposeError {
-    match error {
-        RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => match leader_of(forward) {
-            (None, _) => ProposeError::Unavailable,
-            (id, endpoint) => ProposeError::NotLeader { id, endpoint },
-        },
-        RaftError::APIError(_) => ProposeError::Indeterminate,
-        RaftError::Fatal(_) => ProposeError::Stopped,
     }
 }

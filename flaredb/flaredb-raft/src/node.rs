@@ -17,7 +17,7 @@ use crate::{
     config::NodeConfig,
     error::OpenError,
     fatal::{FatalError, FatalHook},
-    group::{Group, Replica, read, status_of},
+    group::{Group, Replica, propose, read, status_of},
     log::{
         self, Engine,
         region::RegionLog,
@@ -251,7 +251,8 @@ impl Node {
         let raft =
             Raft::build(config.id, Arc::clone(raft_config), network.clone(), log.clone(), parts.machine);
         let raft = raft.await.map_err(|fatal| fatal.to_string())?;
-        let (reads, waiting) = read::queue();
+        let (reads, waiting_reads) = read::queue();
+        let (proposals, waiting_proposals) = propose::queue();
         let (changes, leadership) = watch::channel(status_of(&raft.metrics().borrow_watched()));
         let replica = Arc::new(Replica {
             region_id: id,
@@ -263,6 +264,7 @@ impl Node {
             log,
             region_log: parts.log,
             reads,
+            proposals,
             leadership,
             metrics: config.metrics.clone(),
             fatal: config.fatal.clone(),
@@ -272,7 +274,7 @@ impl Node {
             started: Instant::now(),
             leader_heard_ms: AtomicU64::new(0),
         });
-        replica.spawn_tasks(waiting, changes, config.checkpoint.interval);
+        replica.spawn_tasks(waiting_reads, waiting_proposals, changes, config.checkpoint.interval);
         Ok(Group(replica))
     }
 
