@@ -20,6 +20,7 @@ mod check;
 mod client;
 mod clock;
 mod cluster;
+mod commits;
 mod config;
 mod error;
 mod into_bytes;
@@ -35,6 +36,7 @@ mod watch;
 
 pub use client::RdbClient;
 pub use cluster::Cluster;
+pub use commits::{CommitSender, Commits};
 pub use config::{ClientConfig, Tls};
 pub use error::{Error, NodeError};
 pub use flaredb_proto::v1::{

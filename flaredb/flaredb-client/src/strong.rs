@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use flaredb_proto::{
     v1::{
-        CasDeleteRequest, CasRequest, CommitRequest, Conflict, GetRequest, GetResponse, Record, ScanRequest,
-        ScanResponse, kv_cas_client::KvCasClient,
+        CasDeleteRequest, CasRequest, CommitRequest, CommitResponse, Conflict, GetRequest, GetResponse,
+        Record, ScanRequest, ScanResponse, kv_cas_client::KvCasClient,
     },
     validate,
 };
@@ -163,12 +163,7 @@ impl RdbClient {
         check::batch(&request)?;
         let plan = if request.idempotency_id.is_empty() { Plan::ONCE } else { Plan::IDEMPOTENT };
         let send = |channel, request| async move { strong(channel).commit(request).await };
-        let answer = self.call(plan, request, send).await?;
-        if answer.success {
-            Ok(answer.revision)
-        } else {
-            Err(Error::Conflict { conflicts: answer.conflicts })
-        }
+        committed(self.call(plan, request, send).await?)
     }
 
     /// Reads one page of a key range. The next page starts at `next_key` and asks for the same revision.
@@ -185,6 +180,11 @@ impl RdbClient {
 fn read(key: Bytes, answer: GetResponse) -> Read {
     let GetResponse { found, value, version, revision } = answer;
     Read { record: found.then_some(Record { key, value, version }), revision }
+}
+
+/// The revision of a batch that was answered.
+pub(crate) fn committed(answer: CommitResponse) -> Result<u64, Error> {
+    if answer.success { Ok(answer.revision) } else { Err(Error::Conflict { conflicts: answer.conflicts }) }
 }
 
 fn swap(success: bool, done: u64, version: u64, value: Bytes) -> Swap {

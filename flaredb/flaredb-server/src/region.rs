@@ -194,6 +194,19 @@ impl Region {
         self.group.watch_leadership().borrow().role == Role::Leader
     }
 
+    /// Refuses what only the leader does, and says who that is.
+    ///
+    /// # Errors
+    /// [`Refusal::NotLeader`].
+    pub(crate) fn check_leader(&self) -> Result<(), Refusal> {
+        let known = self.group.watch_leadership().borrow().clone();
+        if known.role == Role::Leader {
+            return Ok(());
+        }
+        let (id, endpoint) = (known.leader.unwrap_or_default(), known.endpoint.unwrap_or_default());
+        Err(Refusal::NotLeader { id, endpoint })
+    }
+
     /// Whether another node could lead the region.
     pub(crate) fn has_followers(&self) -> bool {
         self.group.status().members.iter().filter(|member| member.voter).count() > 1

@@ -6,6 +6,7 @@
 
 pub(crate) mod cas;
 pub(crate) mod cluster;
+pub(crate) mod commits;
 pub(crate) mod examine;
 pub(crate) mod maintenance;
 pub(crate) mod namespaces;
@@ -42,7 +43,17 @@ impl Api {
         action: Action,
         namespace: &str,
     ) -> Result<&Arc<Region>, Status> {
-        authorize(principal(request)?, action, &Resource::Namespace(namespace))?;
+        self.allow_principal(principal(request)?, action, namespace)
+    }
+
+    /// Lets somebody do `action` in a namespace, and names the region that holds it.
+    fn allow_principal(
+        &self,
+        principal: &Principal,
+        action: Action,
+        namespace: &str,
+    ) -> Result<&Arc<Region>, Status> {
+        authorize(principal, action, &Resource::Namespace(namespace))?;
         self.quarantine.check()?;
         Ok(self.regions.of_namespace(namespace)?)
     }

@@ -33,6 +33,8 @@ pub(crate) enum Step {
     Get(GetResponse),
     Scan(ScanResponse),
     Commit(CommitResponse),
+    /// One answer for each batch, and then a status or, without one, the end.
+    CommitEach(Vec<CommitOutcome>, Option<Status>),
     Put(RawPutResponse),
     RawGet(RawGetResponse),
     Status(StatusResponse),
@@ -53,6 +55,7 @@ pub(crate) enum Asked {
     Get(GetRequest),
     Scan(ScanRequest),
     Commit(CommitRequest),
+    CommitEach,
     Watch(WatchRequest),
     Put(RawPutRequest),
     RawGet(RawGetRequest),
@@ -241,6 +244,7 @@ type Boxed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl KvCas for Script {
+    type CommitEachStream = Boxed<CommitOutcome>;
     type WatchStream = Boxed<WatchResponse>;
 
     async fn compare_and_swap(&self, request: Request<CasRequest>) -> Result<Response<CasResponse>, Status> {
@@ -264,6 +268,20 @@ impl KvCas for Script {
 
     async fn commit(&self, request: Request<CommitRequest>) -> Result<Response<CommitResponse>, Status> {
         play!(self, request: Commit => Commit)
+    }
+
+    async fn commit_each(
+        &self,
+        request: Request<Streaming<CommitRequest>>,
+    ) -> Result<Response<Self::CommitEachStream>, Status> {
+        let Step::CommitEach(outcomes, end) = self.next(&request, Asked::CommitEach).await? else {
+            return Err(Status::failed_precondition("the script has something else here"));
+        };
+        // Each answer after its question, and the end, if it is a status, in place of an answer.
+        let answers = outcomes.into_iter().map(Ok).chain(end.map(Err));
+        let answers =
+            request.into_inner().scan(answers, |answers, _asked| std::future::ready(answers.next()));
+        Ok(Response::new(Box::pin(answers)))
     }
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use flaredb_client::{CommitRequest, Error, RdbClient, Swap, Write, idempotency_id, write::Op};
 use flaredb_proto::v1::{
-    CasDeleteResponse, CasResponse, CommitResponse, Conflict, RawGetResponse, RawPutResponse, Staleness,
+    CasDeleteResponse, CasResponse, CommitFailure, CommitOutcome, CommitResponse, Conflict, ErrorDetail,
+    RawGetResponse, RawPutResponse, Staleness, commit_outcome::Outcome, error_detail::Kind,
 };
+use futures::StreamExt as _;
 use tokio::{io::AsyncReadExt as _, net::TcpListener, task::JoinSet};
 use tonic::Status;
 
-use crate::node::{Asked, Node, Step, client, client_of, indeterminate};
+use crate::node::{Asked, Node, Step, client, client_of, indeterminate, redirect};
 
 fn batch(idempotency_id: bytes::Bytes) -> CommitRequest {
     let write = Write { key: "k".into(), op: Some(Op::Put("v".into())) };
@@ -27,6 +29,42 @@ fn committed(revision: u64) -> Step {
 
 fn patient(node: &Node) -> RdbClient {
     client_of(vec![node.address.clone()], Duration::from_millis(300))
+}
+
+fn outcome(revision: u64) -> CommitOutcome {
+    let answer = CommitResponse { success: true, revision, ..CommitResponse::default() };
+    CommitOutcome { outcome: Some(Outcome::Answer(answer)) }
+}
+
+#[tokio::test]
+async fn stream_that_breaks_leaves_the_batches_without_an_answer_in_doubt() {
+    let node = Node::start([Step::CommitEach(vec![outcome(4)], Some(Status::unavailable("cut")))]).await;
+    let (sender, mut commits) = client(&[&node]).commit_each().await.unwrap();
+    sender.send(batch(bytes::Bytes::new())).await.unwrap();
+    assert_eq!(commits.next().await.unwrap().unwrap(), 4);
+    sender.send(batch(bytes::Bytes::new())).await.unwrap();
+    assert!(matches!(commits.next().await, Some(Err(Error::Indeterminate { .. }))));
+    assert!(commits.next().await.is_none());
+}
+
+#[tokio::test]
+async fn stream_is_opened_at_the_leader_and_a_batch_that_failed_does_not_end_it() {
+    let leader = Node::start([Step::CommitEach(vec![failed(), outcome(9)], None)]).await;
+    let follower = Node::start([Step::Fails(redirect(&leader.address))]).await;
+    let (sender, mut commits) = client(&[&follower]).commit_each().await.unwrap();
+    for _ in 0..2 {
+        sender.send(batch(bytes::Bytes::new())).await.unwrap();
+    }
+    drop(sender);
+    assert!(matches!(commits.next().await, Some(Err(Error::Indeterminate { .. }))));
+    assert_eq!(commits.next().await.unwrap().unwrap(), 9);
+    assert!(commits.next().await.is_none());
+}
+
+fn failed() -> CommitOutcome {
+    let detail = Some(ErrorDetail { kind: Some(Kind::Indeterminate(true)) });
+    let failure = CommitFailure { code: 2, message: "nobody knows".to_owned(), detail };
+    CommitOutcome { outcome: Some(Outcome::Failure(failure)) }
 }
 
 #[tokio::test]

@@ -11,10 +11,10 @@ use flaredb_proto::{
     },
     validate,
 };
-use photon_runtime::Action;
-use tonic::{Request, Response, Status};
+use photon_runtime::{Action, Principal, principal};
+use tonic::{Request, Response, Status, Streaming};
 
-use super::{Api, off_the_reactor, watch::Watch};
+use super::{Api, commits::Commits, off_the_reactor, watch::Watch};
 use crate::{
     region::{Region, Written},
     status::Refusal,
@@ -22,6 +22,7 @@ use crate::{
 
 #[tonic::async_trait]
 impl KvCas for Api {
+    type CommitEachStream = Commits;
     type WatchStream = Watch;
 
     async fn compare_and_swap(&self, request: Request<CasRequest>) -> Result<Response<CasResponse>, Status> {
@@ -56,10 +57,17 @@ impl KvCas for Api {
     }
 
     async fn commit(&self, request: Request<CommitRequest>) -> Result<Response<CommitResponse>, Status> {
-        let region = self.allow(&request, Action::Write, &request.get_ref().namespace)?;
-        let request = request.into_inner();
-        validate::commit(&request).map_err(Refusal::from)?;
-        Ok(Response::new(self.batch(region, request).await?))
+        let caller = principal(&request)?.clone();
+        Ok(Response::new(self.commit_one(&caller, request.into_inner()).await?))
+    }
+
+    async fn commit_each(
+        &self,
+        request: Request<Streaming<CommitRequest>>,
+    ) -> Result<Response<Commits>, Status> {
+        let caller = principal(&request)?.clone();
+        self.regions.first()?.check_leader()?;
+        Ok(Response::new(self.open_commits(caller, request.into_inner())))
     }
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Watch>, Status> {
@@ -128,6 +136,17 @@ impl Api {
                 }
             }
         })
+    }
+
+    /// Lets the caller commit a batch, and does it.
+    pub(super) async fn commit_one(
+        &self,
+        caller: &Principal,
+        request: CommitRequest,
+    ) -> Result<CommitResponse, Status> {
+        let region = self.allow_principal(caller, Action::Write, &request.namespace)?;
+        validate::commit(&request).map_err(Refusal::from)?;
+        Ok(self.batch(region, request).await?)
     }
 
     async fn batch(&self, region: &Region, request: CommitRequest) -> Result<CommitResponse, Refusal> {

@@ -1,8 +1,12 @@
 //! Records: compares, scans of one revision, watches, timestamps.
 
-use flaredb_client::{CommitRequest, Error, RdbClient, ScanRequest, Swap, Write, idempotency_id, write::Op};
+use std::collections::BTreeSet;
+
+use flaredb_client::{
+    CommitRequest, Compare, Error, RdbClient, ScanRequest, Swap, Write, idempotency_id, write::Op,
+};
 use flaredb_proto::v1::{NamespaceMode, RawPutRequest, kv_raw_client::KvRawClient};
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use tonic::Code;
 
 use crate::cloud::{Cloud, Running, create};
@@ -49,6 +53,34 @@ async fn batch_with_an_id_takes_effect_once_and_is_one_revision() {
     client.cas_put("notes", "a", "later", 1).await.unwrap();
     assert_eq!(client.commit(request).await.unwrap(), 1);
     assert_eq!(client.get("notes", "a").await.unwrap().record.unwrap().value, "later");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_batch_of_a_stream_is_committed_and_one_that_is_refused_does_not_stop_the_others() {
+    let cloud = Cloud::new();
+    let (node, client) = strong(&cloud).await;
+    let (sender, commits) = client.commit_each().await.unwrap();
+    let elsewhere = CommitRequest { namespace: "nowhere".to_owned(), ..batch(&["a"]) };
+    let conflicting =
+        CommitRequest { compares: vec![Compare { key: "b".into(), version: 77 }], ..batch(&["b"]) };
+    let sending = async move {
+        for request in [batch(&["a", "b"]), elsewhere, conflicting] {
+            sender.send(request).await.unwrap();
+        }
+        for _ in 0..500 {
+            sender.send(batch(&["c"])).await.unwrap();
+        }
+    };
+    let ((), mut answers) = tokio::join!(sending, commits.collect::<Vec<_>>());
+    let later = answers.split_off(3);
+    assert!(
+        matches!(&answers[..], [Ok(_), Err(Error::NotFound { .. }), Err(Error::Conflict { .. })]),
+        "{answers:?}"
+    );
+    let revisions: BTreeSet<u64> = later.into_iter().map(Result::unwrap).collect();
+    assert_eq!(revisions.len(), 500);
+    assert_eq!(client.get("notes", "c").await.unwrap().revision, 501);
     node.stop().await;
 }
 
