@@ -30,7 +30,7 @@ use self::{
     nemesis::{Arena, Fault},
 };
 
-/// From so many seconds on, faults last as long as they can.
+/// From so many seconds on, faults last as long as they can, the first of each kind.
 const LONG_S: u64 = 150;
 const ALL: &str = "all";
 
@@ -122,7 +122,10 @@ pub(crate) async fn play(
     let outcome = tally.break_things(&mut arena, &faults, Duration::from_secs(options.secs), say).await;
     let mut broken = Vec::new();
     if let Err(error) = outcome {
+        say(&format!("  BROKEN {error:#}"));
         broken.push(format!("{error:#}"));
+        // What clients saw is looked at all the same, which takes all nodes.
+        arena.cluster.revive()?;
     }
     let judged = verdict::judge(&mut arena, folder).await;
     match judged {
@@ -131,6 +134,9 @@ pub(crate) async fn play(
             broken.extend(verdict.violations);
         }
         Err(error) => broken.push(format!("nothing can be said of the history: {error:#}")),
+    }
+    if !broken.is_empty() {
+        arena.cluster.keep_logs();
     }
     say(&tally.words(&faults));
     broken.iter().for_each(|violation| say(&format!("  BROKEN {violation}")));
@@ -153,6 +159,7 @@ impl Tally {
         say: &mut dyn FnMut(&str),
     ) -> Result<()> {
         arena.load.goes_on(100).await.context("the load did not begin")?;
+        let long = arena.long;
         let started = Instant::now();
         let mut round = faults.to_vec();
         loop {
@@ -164,6 +171,8 @@ impl Tally {
                 if started.elapsed() >= time && self.proved.contains(&fault) {
                     continue;
                 }
+                // Once at full length, then again and again.
+                arena.long = long && !self.proved.contains(&fault);
                 let at_s = started.elapsed().as_secs_f64();
                 let proof = arena.suffer(fault).await;
                 let name = name_of(fault);

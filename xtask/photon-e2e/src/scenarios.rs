@@ -3,11 +3,14 @@
 mod conformance;
 mod differential;
 mod edits;
+mod elections;
 mod faults;
 mod kills;
+mod leaders;
 mod prefixes;
 mod refusals;
 mod syscalls;
+mod writers;
 
 use std::{path::PathBuf, pin::Pin, process::ExitCode, time::Instant};
 
@@ -26,7 +29,7 @@ pub(crate) struct Options {
     /// Makes the same choices again; by default a new one, which is printed.
     #[arg(long)]
     seed: Option<u64>,
-    /// Only scenarios whose name contains this.
+    /// Only scenarios whose name contains this. Some take long and run only when they are meant.
     #[arg(long, default_value = "")]
     filter: String,
     /// Only with this metadata backend; by default with each that the scenario knows.
@@ -71,10 +74,20 @@ macro_rules! scenarios {
     };
 }
 
+/// Those that take too long, or need a machine of their own, and run only when they are named.
+fn by_name() -> impl Iterator<Item = Scenario> {
+    scenarios![
+        Flaredb elections::nobody_is_elected_without_a_cause_in_ten_minutes,
+        Flaredb elections::nobody_is_elected_without_a_cause_in_half_a_minute,
+    ]
+    .into_iter()
+}
+
 fn all() -> impl Iterator<Item = Scenario> {
     scenarios![
         Flaredb edits::every_change_is_answered_within_100_ms_of_the_command,
         Flaredb kills::acknowledged_writes_survive_kills_of_the_leader_and_of_all_nodes,
+        Flaredb leaders::no_write_is_lost_when_the_leader_is_killed_twenty_times_under_64_writers,
         Flaredb faults::flaredb_keeps_its_promises_under_faults,
         Embedded conformance::embedded_backend_passes_the_conformance_suite,
         Flaredb conformance::flaredb_with_one_node_passes_the_conformance_suite,
@@ -107,7 +120,8 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode> {
     println!("seed {seed} (repeat with: cargo xtask e2e --seed {seed})");
     let root = tempfile::Builder::new().prefix("photon-e2e-").tempdir()?;
     let (mut passed, mut failed) = (0, 0);
-    let chosen = all().filter(|scenario| {
+    let named = by_name().filter(|_| !options.filter.is_empty());
+    let chosen = all().chain(named).filter(|scenario| {
         scenario.name.contains(&options.filter)
             && options.backend.is_none_or(|backend| backend == scenario.backend)
     });
@@ -137,7 +151,7 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode> {
     }
     if passed + failed == 0 {
         println!("no scenario has {:?} in its name; they are:", options.filter);
-        all().for_each(|scenario| println!("     {}", scenario.name));
+        all().chain(by_name()).for_each(|scenario| println!("     {}", scenario.name));
     }
     println!("{passed} passed, {failed} failed");
     Ok(if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

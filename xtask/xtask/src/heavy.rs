@@ -7,12 +7,14 @@ use anyhow::Result;
 
 use crate::{binaries, workspace};
 
-/// Runs the scenarios: the processes are those of the development profile.
+/// Runs the scenarios: the processes are those of the development profile, or with `--release` those of a release.
 ///
 /// # Errors
 /// When a scenario failed, or nothing could be built.
 pub(crate) fn e2e(arguments: &[OsString]) -> Result<()> {
-    start("run", arguments, false)
+    let (release, others): (Vec<_>, Vec<_>) =
+        arguments.iter().cloned().partition(|argument| argument == "--release");
+    start("run", &others, !release.is_empty())
 }
 
 /// Runs a benchmark, with everything built for release.

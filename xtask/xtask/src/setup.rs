@@ -19,14 +19,13 @@ use crate::{progress, rocksdb, workspace};
 const BUILD: [&str; 2] = ["g++", "libclang-dev"];
 
 /// What the tests and benchmarks need besides: clients, peers and probes.
-const TEST: [&str; 10] = [
+const TEST: [&str; 9] = [
     "bind9",
     "bind9-dnsutils",
     "etcd-client",
     "etcd-server",
     "iproute2",
     "knot",
-    "libfaketime",
     "nftables",
     "nsd",
     "strace",

@@ -127,16 +127,33 @@ impl Cloud {
     /// The node that says of itself that it leads.
     pub(super) async fn leader_now(&self) -> Option<usize> {
         for (number, endpoint) in self.layout.database_endpoints().iter().enumerate() {
-            let (channel, token) = self.channel(endpoint, STATUS_TIMEOUT).ok()?;
-            let status =
-                ClusterClient::with_interceptor(channel, token).status(flaredb::StatusRequest {}).await;
-            if status
-                .is_ok_and(|status| status.get_ref().regions.iter().any(|region| region.role == "leader"))
-            {
+            let regions = self.regions(endpoint, STATUS_TIMEOUT).await;
+            if regions.is_ok_and(|regions| regions.iter().any(|region| region.role == "leader")) {
                 return Some(number);
             }
         }
         None
+    }
+
+    /// The highest term that a node knows.
+    ///
+    /// # Errors
+    /// When no node answers.
+    pub(crate) async fn term(&self) -> Result<u64> {
+        let mut terms = Vec::new();
+        for endpoint in &self.layout.database_endpoints() {
+            let regions =
+                self.regions(endpoint, CALL_TIMEOUT).await.context("a node does not tell its term")?;
+            terms.extend(regions.iter().map(|region| region.term));
+        }
+        terms.into_iter().max().context("no node has a region")
+    }
+
+    /// What a node says of its replicas.
+    async fn regions(&self, endpoint: &str, timeout: Duration) -> Result<Vec<flaredb::RegionStatus>> {
+        let (channel, token) = self.channel(endpoint, timeout)?;
+        let status = ClusterClient::with_interceptor(channel, token).status(flaredb::StatusRequest {}).await;
+        Ok(status?.into_inner().regions)
     }
 
     /// An endpoint of this cloud with the operator's credentials; calls are to end within `timeout`.

@@ -6,7 +6,7 @@
 mod disk;
 mod plan;
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, process::ExitStatus, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use flaredb_client::{ClientConfig, RdbClient, Tls};
@@ -184,6 +184,32 @@ impl Cluster {
         &self.plan
     }
 
+    /// Copies what RocksDB has logged to where it outlives the disks.
+    pub(super) fn keep_logs(&self) {
+        for slot in self.members() {
+            let log = self.plan.data_dir(slot).join("node/state/LOG");
+            let kept = self.plan.logs().join(format!("rocksdb-in-slot-{slot}.log"));
+            if let Err(error) = std::fs::copy(&log, kept) {
+                tracing::warn!("{} is not kept: {error}", log.display());
+            }
+        }
+    }
+
+    /// Starts every node again that does not run.
+    ///
+    /// # Errors
+    /// When one cannot be started.
+    pub(super) fn revive(&mut self) -> Result<()> {
+        for slot in self.members() {
+            let process = self.slot_mut(slot)?.process.as_mut();
+            let runs = process.is_some_and(|process| process.ended().is_ok_and(|ended| ended.is_none()));
+            if !runs {
+                self.run(slot, &[])?;
+            }
+        }
+        Ok(())
+    }
+
     /// SIGKILL; returns how the process ended.
     ///
     /// # Errors
@@ -196,6 +222,14 @@ impl Cluster {
         Ok(format!("pid {pid} ended by {status}"))
     }
 
+    /// SIGKILL, without waiting for the end: what is traced ends only when its tracer has seen it.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub(super) fn strike(&self, slot: usize) -> Result<()> {
+        Ok(kill(Pid::from_raw(i32::try_from(self.pid(slot)?)?), Signal::SIGKILL)?)
+    }
+
     /// SIGTERM, and waits for the end.
     ///
     /// # Errors
@@ -205,6 +239,19 @@ impl Cluster {
         let status = process.terminate()?;
         ensure!(status.success(), "after SIGTERM it ended with {status}: {}", process.last_words());
         Ok(())
+    }
+
+    /// How a slot's node ended, if it has; it then no longer counts as running.
+    ///
+    /// # Errors
+    /// When it did not run.
+    pub(super) fn ended(&mut self, slot: usize) -> Result<Option<ExitStatus>> {
+        let slot = self.slot_mut(slot)?;
+        let status = slot.process.as_mut().context("it does not run")?.ended()?;
+        if status.is_some() {
+            slot.process = None;
+        }
+        Ok(status)
     }
 
     /// Stops a node where it is. A thread that is on a CPU stops a moment after the signal was sent: this returns

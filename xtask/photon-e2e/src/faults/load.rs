@@ -10,7 +10,7 @@ mod watchers;
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -19,6 +19,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use flaredb_client::{Error, RdbClient};
 use futures::StreamExt as _;
+use rand::{RngExt as _, rngs::StdRng};
 use tokio::{task::JoinSet, time::timeout};
 
 pub(super) use self::strong::register_keys;
@@ -37,6 +38,8 @@ const WATCHERS: usize = 3;
 const PACE: Duration = Duration::from_millis(12);
 /// How long a client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long one waits for one node, where no other may be asked.
+const NODE_PATIENCE: Duration = Duration::from_secs(1);
 const HISTORY_SILENCE_AT_MOST: Duration = Duration::from_secs(20);
 const PROGRESS_AT_MOST: Duration = Duration::from_secs(30);
 
@@ -59,11 +62,19 @@ struct Shared {
     last_revision: AtomicU64,
     /// One client for each slot, which asks that node and no other.
     nodes: Vec<RdbClient>,
+    /// The slots with nodes of the cluster.
+    members: Mutex<Vec<usize>>,
 }
 
 impl Shared {
     fn runs(&self) -> bool {
         !self.stop.load(Ordering::SeqCst)
+    }
+
+    /// The slot of one of the nodes.
+    fn any_slot(&self, random: &mut StdRng) -> usize {
+        let members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        members.get(random.random_range(0..members.len().max(1))).copied().unwrap_or(0)
     }
 }
 
@@ -83,13 +94,14 @@ impl Load {
     /// When a client's configuration is refused.
     pub(super) fn start(cluster: &Cluster, seed: u64) -> Result<Self> {
         let all: Vec<usize> = (0..SLOTS).collect();
-        let nodes = all.iter().map(|&slot| cluster.client(&[slot], PATIENCE)).collect::<Result<_>>()?;
+        let nodes = all.iter().map(|&slot| cluster.client(&[slot], NODE_PATIENCE)).collect::<Result<_>>()?;
         let shared = Arc::new(Shared {
             recorder: Recorder::new(),
             stop: AtomicBool::new(false),
             tickets: AtomicU64::new(0),
             last_revision: AtomicU64::new(u64::MAX),
             nodes,
+            members: Mutex::new(cluster.members()),
         });
         let (mut clients, mut watchers) = (JoinSet::new(), JoinSet::new());
         for number in 0..STRONG_CLIENTS {
@@ -98,7 +110,8 @@ impl Load {
         }
         for number in 0..EVENTUAL_CLIENTS {
             let router = cluster.client(&all, PATIENCE)?;
-            let readers = all.iter().map(|&slot| cluster.client(&[slot], PATIENCE)).collect::<Result<_>>()?;
+            let readers =
+                all.iter().map(|&slot| cluster.client(&[slot], NODE_PATIENCE)).collect::<Result<_>>()?;
             clients.spawn(eventual::run(Arc::clone(&shared), router, readers, number, seed));
         }
         for number in 0..WATCHERS {
@@ -111,6 +124,11 @@ impl Load {
     /// The notes.
     pub(super) fn recorder(&self) -> &Recorder {
         &self.shared.recorder
+    }
+
+    /// Reads are for these nodes from now on.
+    pub(super) fn members_are(&self, members: Vec<usize>) {
+        *self.shared.members.lock().unwrap_or_else(PoisonError::into_inner) = members;
     }
 
     /// Reads so often at one slot, at once, beside everything else; with this patience.

@@ -9,6 +9,9 @@ mod links;
 mod membership;
 mod pause;
 mod strangers;
+mod sync;
+mod tail;
+mod trace;
 
 use std::time::Duration;
 
@@ -42,6 +45,14 @@ pub(crate) enum Fault {
     DiskFullOne,
     /// All disks have no room.
     DiskFullAll,
+    /// Syncs end with EIO.
+    SyncError,
+    /// Syncs take long.
+    SlowDisk,
+    /// A power cut in the middle of a write to the log.
+    TornTail,
+    /// A power cut takes what was written to the log and not synced.
+    LostTail,
     /// A wall clock jumps by an hour, forward or back.
     Clock,
     /// Every node is stopped and started again, one after the other.
@@ -54,6 +65,8 @@ pub(crate) enum Fault {
     TwinNode,
     /// A node is added, gets a vote, and another one is removed.
     Membership,
+    /// The same, and the node that is added is cut off for a while: it must not get a vote before it has caught up.
+    LaggingLearner,
     /// A follower is cut off while clients read timestamped records there.
     EventualCut,
 }
@@ -96,12 +109,17 @@ impl Arena {
             Fault::Loss => self.loss().await,
             Fault::DiskFullOne => self.disk_full_one().await,
             Fault::DiskFullAll => self.disk_full_all().await,
+            Fault::SyncError => self.sync_error().await,
+            Fault::SlowDisk => self.slow_disk().await,
+            Fault::TornTail => self.torn_tail().await,
+            Fault::LostTail => self.lost_tail().await,
             Fault::Clock => self.clock().await,
             Fault::RollingRestart => self.rolling_restart().await,
             Fault::SnapshotCatchUp => self.snapshot_catch_up().await,
             Fault::ForeignNode => self.foreign_node().await,
             Fault::TwinNode => self.twin_node().await,
-            Fault::Membership => self.membership().await,
+            Fault::Membership => self.membership(false).await,
+            Fault::LaggingLearner => self.membership(true).await,
             Fault::EventualCut => self.eventual_cut().await,
         }?;
         self.cluster.ready().await.context("not every node was ready again")?;

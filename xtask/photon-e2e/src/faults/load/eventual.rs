@@ -42,7 +42,7 @@ pub(super) async fn run(
         let did = match random.random_range(0..100) {
             0..40 => RawDid::Put(format!("{number}-{sequence}")),
             40..50 => RawDid::Delete,
-            _ => RawDid::Get(random.random_range(0..readers.len())),
+            _ => RawDid::Get(shared.any_slot(&mut random)),
         };
         let outcome = answer(&router, &readers, &key, &did).await;
         shared.recorder.note_raw(RawOperation { client: number, key, did, outcome, at_ms });

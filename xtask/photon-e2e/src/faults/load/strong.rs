@@ -96,10 +96,11 @@ impl Client {
     async fn answer(&mut self, key: &str, did: &Did) -> Outcome {
         match did {
             Did::Get => {
-                let slot = self.random.random_range(0..=self.shared.nodes.len());
-                // One in five goes where the client library sends it.
-                let node = self.shared.nodes.get(slot).unwrap_or(&self.router);
-                found(node.get(STRONG, key).await)
+                // Some go where the client library sends them.
+                let routed = self.random.random_bool(0.2);
+                let slot = self.shared.any_slot(&mut self.random);
+                let node = self.shared.nodes.get(slot).filter(|_| !routed);
+                found(node.unwrap_or(&self.router).get(STRONG, key).await)
             }
             Did::Swap(expected, value) => {
                 swapped(self.router.cas_put(STRONG, key, value.as_str(), *expected).await)

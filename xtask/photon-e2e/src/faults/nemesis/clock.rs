@@ -1,24 +1,22 @@
 //! A wall clock that jumps by an hour while the node runs, forward or back, and back again; the monotonic clock, by
-//! which everything is timed that must be right, does not. By libfaketime, which the dynamic linker puts before libc.
+//! which everything is timed that must be right, does not. By `clock.c`, which the dynamic linker puts before libc.
 
 use std::{
-    fs,
-    path::{Path, PathBuf},
+    fs::{self, File},
+    os::unix::fs::FileExt as _,
+    path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use rand::RngExt as _;
 
 use super::{Arena, Proof};
-use crate::wait::wait_for;
+use crate::{faults::network::output, wait::wait_for};
 
-const LIBRARIES: [&str; 3] = [
-    "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
-    "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
-    "/usr/lib/faketime/libfaketimeMT.so.1",
-];
+const SOURCE: &str = include_str!("clock.c");
 const HOUR_MS: u64 = 3_600_000;
+const HOUR_NS: i64 = 3_600_000_000_000;
 /// How far the node's clock may be from where it was put.
 const TOLERANCE_MS: u64 = 60_000;
 const TRANSFERRED_AT_MOST: Duration = Duration::from_secs(15);
@@ -27,23 +25,22 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 impl Arena {
     pub(super) async fn clock(&mut self) -> Result<Proof> {
         let victim = self.any_member()?;
-        let file = self.cluster.plan().file("clock");
-        set(&file, "+0")?;
+        let clock = Clock::make(&self.cluster.plan().file("clock"))?;
         self.cluster.stop(victim)?;
-        self.cluster.run(victim, &preloaded(&file)?)?;
+        self.cluster.run(victim, &clock.wrapper)?;
         self.cluster.ready().await?;
         let leads = self.random.random_bool(0.7);
         if leads {
             self.make_leader(victim).await?;
         }
         let (sign, offset) =
-            if self.random.random_bool(0.5) { ("ahead", "+3600") } else { ("behind", "-3600") };
+            if self.random.random_bool(0.5) { ("ahead", HOUR_NS) } else { ("behind", -HOUR_NS) };
         let (before, length) = (self.load.recorder().totals(), self.length(2_500, 5_000));
-        set(&file, offset)?;
+        clock.set(offset)?;
         let off_ms = self.clock_difference_ms(victim).await?;
         ensure!(off_ms.abs_diff(HOUR_MS) < TOLERANCE_MS, "the clock is {off_ms} ms off");
         self.last(length).await;
-        set(&file, "+0")?;
+        clock.set(0)?;
         let back_ms = self.clock_difference_ms(victim).await?;
         ensure!(back_ms < TOLERANCE_MS, "the clock is still {back_ms} ms off");
         let after = self.load.recorder().totals();
@@ -86,22 +83,31 @@ impl Arena {
     }
 }
 
-/// The words that start a command with a clock that the file puts forward or back.
-fn preloaded(file: &Path) -> Result<Vec<String>> {
-    let library = LIBRARIES.iter().find(|library| Path::new(library).exists());
-    let library = library.context("libfaketime is not installed; cargo xtask setup does that")?;
-    Ok(vec![
-        "env".to_owned(),
-        format!("LD_PRELOAD={library}"),
-        format!("FAKETIME_TIMESTAMP_FILE={}", file.display()),
-        "DONT_FAKE_MONOTONIC=1".to_owned(),
-        "FAKETIME_NO_CACHE=1".to_owned(),
-    ])
+/// A clock that can be put forward and back.
+struct Clock {
+    /// How many nanoseconds it is off.
+    offset: File,
+    /// The words that start a command by this clock.
+    wrapper: Vec<String>,
 }
 
-/// Replaces the file at once, so that no reader meets half of it.
-fn set(file: &PathBuf, offset: &str) -> Result<()> {
-    let new = file.with_extension("new");
-    fs::write(&new, format!("{offset}\n"))?;
-    Ok(fs::rename(new, file)?)
+impl Clock {
+    /// One that is right, with its files beside `path`.
+    fn make(path: &Path) -> Result<Self> {
+        let (source, library) = (path.with_extension("c"), path.with_extension("so"));
+        fs::write(&source, SOURCE)?;
+        let (input, made) = (source.display().to_string(), library.display().to_string());
+        output("cc", &["-O1", "-fPIC", "-shared", "-o", &made, &input])?;
+        let offset = File::create(path)?;
+        let preload = format!("LD_PRELOAD={made}");
+        let wrapper = vec!["env".to_owned(), preload, format!("PHOTON_CLOCK={}", path.display())];
+        let clock = Self { offset, wrapper };
+        clock.set(0)?;
+        Ok(clock)
+    }
+
+    /// Puts it so many nanoseconds off, at once.
+    fn set(&self, offset_ns: i64) -> Result<()> {
+        Ok(self.offset.write_all_at(&offset_ns.to_ne_bytes(), 0)?)
+    }
 }

@@ -7,8 +7,8 @@ use super::{Arena, Proof};
 impl Arena {
     pub(super) async fn kill_leader(&mut self) -> Result<Proof> {
         let (leader, term) = self.cluster.leader().await?;
-        let since = self.now_ms();
         let died = self.cluster.kill_9(leader)?;
+        let since = self.now_ms();
         let resumed = self.load.resumed(since).await?;
         let (new, new_term) = self.cluster.leader_but(&[leader]).await?;
         ensure!(new_term > term, "there was no election");
@@ -25,8 +25,8 @@ impl Arena {
 
     pub(super) async fn kill_any(&mut self) -> Result<Proof> {
         let victim = self.any_member()?;
-        let since = self.now_ms();
         let died = self.cluster.kill_9(victim)?;
+        let since = self.now_ms();
         let resumed = self.load.resumed(since).await?;
         self.cluster.run(victim, &[])?;
         Ok(Proof {

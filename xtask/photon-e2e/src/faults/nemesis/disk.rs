@@ -12,6 +12,9 @@ use crate::{faults::cluster::STRONG, wait::wait_for};
 /// Less than a write's overhead.
 const NO_ROOM_BYTES: u64 = 64 << 10;
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A read waits for the writes before it, of which the last may be waiting for the room that the ballast gives: RocksDB
+/// looks for it every 5 s.
+const READ_AT_MOST: Duration = Duration::from_secs(15);
 const REFUSED_AT_MOST: Duration = Duration::from_secs(15);
 const RESUMED_AT_MOST: Duration = Duration::from_secs(10);
 
@@ -87,7 +90,7 @@ impl Arena {
     }
 
     async fn reads_go_on(&self, slot: usize) -> Result<()> {
-        let client = self.cluster.client(&[slot], PROBE_TIMEOUT)?;
+        let client = self.cluster.client(&[slot], READ_AT_MOST)?;
         let read = client.get(STRONG, "probe").await;
         read.map(drop).with_context(|| format!("{} does not answer reads", self.name(slot)))
     }

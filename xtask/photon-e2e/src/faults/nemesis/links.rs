@@ -22,8 +22,9 @@ impl Arena {
         if clients_too {
             peers.push(End::Clients);
         }
-        let (since, length) = (self.now_ms(), self.length(2_500, 5_000));
+        let length = self.length(2_500, 5_000);
         let cut = cut(&both_ways(End::Node(leader), &peers))?;
+        let since = self.now_ms();
         let resumed = self.load.resumed(since).await?;
         let (new, new_term) = self.cluster.leader_but(&[leader]).await?;
         ensure!(new_term > term, "there was no election");

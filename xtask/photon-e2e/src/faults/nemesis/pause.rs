@@ -15,8 +15,9 @@ const SENT_AFTER: Duration = Duration::from_millis(150);
 impl Arena {
     pub(super) async fn pause_leader(&mut self) -> Result<Proof> {
         let (leader, term) = self.cluster.leader().await?;
-        let (length, since) = (self.length(2_000, 10_000), self.now_ms());
+        let length = self.length(2_000, 10_000);
         self.cluster.freeze(leader).await?;
+        let since = self.now_ms();
         let outcome = self.while_it_sleeps(leader, since, length).await;
         // Whatever happened, it must not sleep on.
         self.cluster.thaw(leader).await?;

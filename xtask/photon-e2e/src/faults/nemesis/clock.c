@@ -1,0 +1,56 @@
+/* A wall clock that is off by as many nanoseconds as the file says that PHOTON_CLOCK names; put before libc by the
+ * dynamic linker. It takes no lock and allocates nothing, because allocators tell the time as well. */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SECOND_NS 1000000000LL
+
+static _Atomic(volatile int64_t *) offset_ns;
+
+/* Threads that come here together map the same file, which harms nobody. */
+static int64_t offset(void) {
+    volatile int64_t *mapped = offset_ns;
+    if (mapped == NULL) {
+        const char *path = getenv("PHOTON_CLOCK");
+        int file = path == NULL ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+        if (file < 0) return 0;
+        mapped = mmap(NULL, sizeof *mapped, PROT_READ, MAP_SHARED, file, 0);
+        close(file);
+        if (mapped == MAP_FAILED) return 0;
+        offset_ns = mapped;
+    }
+    return *mapped;
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    if (syscall(SYS_clock_gettime, clock, now) != 0) return -1;
+    if (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE) {
+        int64_t off = offset(), ns = now->tv_nsec + off % SECOND_NS;
+        now->tv_sec += off / SECOND_NS + (ns >= SECOND_NS) - (ns < 0);
+        now->tv_nsec = (ns + SECOND_NS) % SECOND_NS;
+    }
+    return 0;
+}
+
+int gettimeofday(struct timeval *restrict now, void *restrict zone) {
+    struct timespec precise;
+    (void)zone;
+    if (clock_gettime(CLOCK_REALTIME, &precise) != 0) return -1;
+    now->tv_sec = precise.tv_sec;
+    now->tv_usec = precise.tv_nsec / 1000;
+    return 0;
+}
+
+time_t time(time_t *out) {
+    struct timespec now;
+    if (clock_gettime(CLOCK_REALTIME, &now) != 0) return (time_t)-1;
+    if (out != NULL) *out = now.tv_sec;
+    return now.tv_sec;
+}
