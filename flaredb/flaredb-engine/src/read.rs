@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::{
-    NamespaceId, NamespaceInfo, ReadError, Region,
+    EngineError, NamespaceId, NamespaceInfo, ReadError, Region,
     codec::take_u64,
     engine::{CAS, META},
     keys, region,
@@ -29,13 +29,32 @@ impl Region {
             let revision = revision.ok_or(ReadError::NoNamespace(namespace.0))?;
             let engine = self.engine();
             let found = engine.db.get_pinned_cf(engine.family(CAS)?, keys::record(namespace, key))?;
-            let Some(row) = found else { return Ok((None, revision)) };
-            let (version, value) = take_u64(&row, "record")?;
-            let record = Versioned { value: Bytes::copy_from_slice(value), version };
+            // It may have been deleted after the revision was read, of which there is no trace.
+            let Some(row) = found else { return self.get_at_one_moment(namespace, key) };
+            let record = versioned(&row)?;
             // The record may be newer than the revision that was read before it.
-            Ok((Some(record), revision.max(version)))
+            let revision = revision.max(record.version);
+            Ok((Some(record), revision))
         })
     }
+
+    /// A record and the revision from one view of the database.
+    fn get_at_one_moment(
+        &self,
+        namespace: NamespaceId,
+        key: &[u8],
+    ) -> Result<(Option<Versioned>, u64), ReadError> {
+        let engine = self.engine();
+        let view = engine.db.snapshot();
+        let revision = namespace_in(&view, self, namespace)?.revision;
+        let found = view.get_cf(engine.family(CAS)?, keys::record(namespace, key))?;
+        Ok((found.map(|row| versioned(&row)).transpose()?, revision))
+    }
+}
+
+fn versioned(row: &[u8]) -> Result<Versioned, EngineError> {
+    let (version, value) = take_u64(row, "record")?;
+    Ok(Versioned { value: Bytes::copy_from_slice(value), version })
 }
 
 /// The namespace as a view of the database shows it, so that revision and records are of one moment.

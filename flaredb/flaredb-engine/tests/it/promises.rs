@@ -39,6 +39,27 @@ fn versions_never_repeat_not_even_after_delete_and_create() {
 }
 
 #[test]
+fn absence_comes_with_a_revision_at_which_the_record_was_absent() {
+    let mut store = Store::strong();
+    let region = store.region.clone();
+    std::thread::scope(|threads| {
+        // It is there at odd revisions and absent at even ones.
+        let changing = threads.spawn(move || {
+            for revision in (1..4_000).step_by(2) {
+                store.apply(put("k", "a", 0));
+                store.apply(delete("k", revision));
+            }
+        });
+        while !changing.is_finished() {
+            match region.get(ONE, b"k").unwrap() {
+                (Some(record), revision) => assert_eq!(record.version, revision),
+                (None, revision) => assert!(revision.is_multiple_of(2), "absent at {revision}"),
+            }
+        }
+    });
+}
+
+#[test]
 fn failed_compare_reports_what_was_found_and_changes_nothing() {
     let mut store = Store::strong();
     store.apply(put("k", "a", 0));
