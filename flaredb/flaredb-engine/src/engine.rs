@@ -3,8 +3,8 @@
 use std::{path::Path, sync::Arc};
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, FlushOptions,
-    WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
+    DEFAULT_COLUMN_FAMILY_NAME, FlushOptions, WriteBatch, WriteOptions,
 };
 
 use crate::{EngineError, OpenError, Region};
@@ -83,7 +83,10 @@ impl Engine {
         database.set_max_background_jobs(2);
         let cache_bytes = usize::try_from(options.block_cache_bytes).unwrap_or(usize::MAX);
         let cache = Cache::new_lru_cache(cache_bytes);
-        let families = FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, family(&cache)));
+        // The family that nothing is in counts as well: after a full disk, RocksDB goes on only when there is room for
+        // the largest memtable of all, and the default is 64 MiB, as much as the server holds in reserve.
+        let all = FAMILIES.into_iter().chain([DEFAULT_COLUMN_FAMILY_NAME]);
+        let families = all.map(|name| ColumnFamilyDescriptor::new(name, family(&cache)));
         let db = DB::open_cf_descriptors(&database, path, families)
             .map_err(|source| OpenError::Rocks { path: path.to_owned(), source })?;
         Ok(Self { db: Arc::new(db), durability: options.durability, recent_bytes_max: cache_bytes })

@@ -101,7 +101,8 @@ impl Node {
         let raft_metrics = raft_config.metrics.clone();
         let raft = flaredb_raft::Node::open(raft_config).await?;
         let metrics = Metrics::default();
-        let room = Arc::new(Room::default());
+        let disk = Arc::new(Disk::new(config.node.data_dir.clone(), config.storage.space_low_bytes));
+        let room = Arc::new(Room::on(Arc::clone(&disk)));
         let auditor = Arc::new(Auditor::new(Arc::clone(&quarantine), metrics.clone()));
         let replica = |state| Replica { state, room: Arc::clone(&room), auditor: Arc::clone(&auditor) };
         let (state, hub, group) = open_region(&engine, &raft, replica).await?;
@@ -130,7 +131,7 @@ impl Node {
             quarantine,
             certificate: context.tls.as_deref().map(Certificate::of).unwrap_or_default(),
             health: context.health.clone(),
-            disk: Arc::new(Disk::new(config.node.data_dir.clone(), config.storage.space_low_bytes)),
+            disk,
             room,
             metrics,
             raft_metrics,

@@ -3,8 +3,9 @@
 //! A node looks at its disk a few times a second. Below `storage.space_low_bytes` it is *short of space*: as a leader
 //! it hands over to a voter that is not, and where no quorum has room it refuses what would need some. So in normal
 //! operation neither the log nor RocksDB ever meets a full disk. When somebody else fills it, the [`ballast`] gives way,
-//! so that what was taken in by then can be written. If even that is used up, the log waits and so do flushes and applies: a write that found the disk full has changed nothing and may
-//! be repeated, unlike one whose sync failed. Nothing is acknowledged meanwhile, and reads go on.
+//! so that what was taken in by then can be written. If even that is used up, the log waits, and no flush is begun,
+//! because RocksDB stands still after one that found no room: a write that found the disk full has changed nothing and
+//! may be repeated, unlike one whose sync failed. Nothing is acknowledged meanwhile, and reads go on.
 
 mod ballast;
 mod decision;
@@ -21,7 +22,7 @@ use flaredb_raft::{Role, Space};
 use photon_runtime::Condition;
 use tokio::time::{MissedTickBehavior, interval};
 
-pub(crate) use self::room::{Room, full};
+pub(crate) use self::room::Room;
 use self::{
     ballast::Ballast,
     decision::{Decision, decide},
@@ -73,6 +74,11 @@ impl Disk {
     /// Below so many free bytes, nothing new is written.
     pub(crate) fn low_bytes(&self) -> u64 {
         self.low_bytes
+    }
+
+    /// Whether not even a flush has room. The ballast makes more room than that.
+    fn is_full(&self) -> bool {
+        self.look().is_ok_and(|free| free.free_bytes < self.low_bytes / 2)
     }
 
     /// Whether the disk is too full. Once it is, a quarter more must be free before it is not any more.

@@ -13,7 +13,7 @@ use prost::Message as _;
 
 use crate::{
     audit::{self, Auditor},
-    space::{self, Room},
+    space::Room,
 };
 
 /// A region of the engine, as the Raft host drives it. Where it finds the disk full, it waits.
@@ -52,7 +52,7 @@ impl StateMachine for Replica {
     }
 
     fn flush(&self) -> io::Result<u64> {
-        self.state.flush().map_err(|error| if error.is_full() { space::full(error) } else { fault(error) })
+        self.room.flush(|| self.state.flush())
     }
 
     fn flushed_index(&self) -> u64 {

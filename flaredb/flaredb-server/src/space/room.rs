@@ -3,19 +3,23 @@
 use std::{
     io,
     sync::{
-        PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use flaredb_engine::EngineError;
 use flaredb_proto::v1::flare_request::Command;
 
+use super::Disk;
 use crate::status::Refusal;
 
 /// How often an apply that found the disk full is tried again.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
+/// How long no flush is asked for after one that found the disk full. RocksDB gets over that by itself, but not while a
+/// flush is under way, and one that fails is under way for a second.
+const FLUSH_REST: Duration = Duration::from_secs(3);
 
 /// Why writes are refused at the moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,10 +38,19 @@ pub(crate) struct Room {
     is_closed: AtomicBool,
     /// The database found the disk full and has not written since.
     state_waits: AtomicBool,
+    /// Where flushes look for room; `None`: nowhere.
+    disk: Option<Arc<Disk>>,
+    /// When the latest flush found the disk full, if none succeeded since.
+    flush_failed: Mutex<Option<Instant>>,
     ending: AtomicBool,
 }
 
 impl Room {
+    /// The room on this disk.
+    pub(crate) fn on(disk: Arc<Disk>) -> Self {
+        Self { disk: Some(disk), ..Self::default() }
+    }
+
     /// Lets a command in, unless it would need room that is not there. Nothing of it was written when it is refused.
     ///
     /// # Errors
@@ -89,14 +102,36 @@ impl Room {
         }
     }
 
+    /// Flushes, unless the disk is full or was so only a moment ago. Blocks.
+    ///
+    /// A flush that meets a full disk stops RocksDB: nothing can be applied any more, and with that no read is answered
+    /// that has to wait for writes before it. Entries that are applied and not flushed need no room.
+    pub(crate) fn flush<T>(&self, flush: impl FnOnce() -> Result<T, EngineError>) -> io::Result<T> {
+        let mut failed = self.flush_failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.disk.as_ref().is_some_and(|disk| disk.is_full()) {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "the disk has no room for a flush"));
+        }
+        if failed.is_some_and(|at| rests(at, Instant::now())) {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "the disk was full a moment ago"));
+        }
+        let flushed = flush();
+        *failed = flushed.as_ref().is_err_and(EngineError::is_full).then(Instant::now);
+        flushed.map_err(|error| if error.is_full() { full(error) } else { io::Error::other(error) })
+    }
+
     /// Lets what waits for room fail, so that the process can end.
     pub(crate) fn end(&self) {
         self.ending.store(true, Ordering::Relaxed);
     }
 }
 
+/// Whether a flush that failed at `failed` is too young for the next one.
+fn rests(failed: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(failed) < FLUSH_REST
+}
+
 /// The error that tells the Raft host that nothing has changed.
-pub(crate) fn full(error: EngineError) -> io::Error {
+fn full(error: EngineError) -> io::Error {
     io::Error::new(io::ErrorKind::StorageFull, error)
 }
 
@@ -111,6 +146,28 @@ fn makes_room(command: &Command) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn after_a_flush_that_found_the_disk_full_none_is_asked_for_while_a_failed_one_may_be_under_way() {
+        let (room, failed) = (Room::default(), Instant::now());
+        assert!(rests(failed, failed + Duration::from_secs(2)), "one that fails is under way for a second");
+        assert!(!rests(failed, failed + FLUSH_REST));
+        assert_eq!(room.flush(|| Ok(7)).unwrap(), 7);
+        *room.flush_failed.lock().unwrap() = Some(Instant::now());
+        let refused = room.flush(|| -> Result<u64, EngineError> { panic!("RocksDB was asked") });
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::StorageFull);
+        *room.flush_failed.lock().unwrap() = failed.checked_sub(FLUSH_REST);
+        assert_eq!(room.flush(|| Ok(8)).unwrap(), 8);
+    }
+
+    #[test]
+    fn a_disk_without_room_for_a_flush_is_not_shown_to_rocksdb() {
+        let folder = tempfile::tempdir().unwrap();
+        let room = |low_bytes| Room::on(Arc::new(Disk::new(folder.path().to_owned(), low_bytes)));
+        let refused = room(u64::MAX).flush(|| -> Result<u64, EngineError> { panic!("RocksDB was asked") });
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(room(0).flush(|| Ok(7)).unwrap(), 7);
+    }
 
     #[test]
     fn what_makes_room_is_let_in_when_there_is_none() {

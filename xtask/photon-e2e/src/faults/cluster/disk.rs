@@ -34,15 +34,18 @@ impl Disk {
         Ok(Self { folder })
     }
 
-    /// Takes all the room that there is; returns how many bytes that was.
+    /// Takes the room that there is but for so many bytes; returns how many bytes that was.
     ///
     /// # Errors
     /// When writing ends with another error than that of a full disk.
-    pub(in crate::faults) fn fill(&self) -> Result<u64> {
+    pub(in crate::faults) fn fill(&self, but_bytes: u64) -> Result<u64> {
         let block = vec![0xA5; BLOCK_BYTES];
-        let mut file = File::create(self.folder.join(FILLER))?;
+        let mut file = File::options().create(true).append(true).open(self.folder.join(FILLER))?;
         let mut bytes = 0_u64;
         loop {
+            if but_bytes > 0 && self.free_bytes()? <= but_bytes {
+                return Ok(bytes);
+            }
             match file.write(&block) {
                 Ok(0) => return Ok(bytes),
                 Ok(written) => bytes += u64::try_from(written)?,

@@ -11,6 +11,9 @@ use crate::{faults::cluster::STRONG, wait::wait_for};
 
 /// Less than a write's overhead.
 const NO_ROOM_BYTES: u64 = 64 << 10;
+/// Less than a node needs for a flush, more than makes it give up its ballast.
+const LAST_BYTES: u64 = 24 << 20;
+const BEFORE_THE_LAST: Duration = Duration::from_millis(500);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A read waits for the writes before it, of which the last may be waiting for the room that the ballast gives: RocksDB
 /// looks for it every 5 s.
@@ -23,7 +26,7 @@ impl Arena {
         let victim = self.any_member()?;
         let (leader, _) = self.cluster.leader().await?;
         let (before, length) = (self.load.recorder().totals(), self.length(2_500, 5_000));
-        let filled = self.fill(victim)?;
+        let filled = self.fill(victim).await?;
         self.last(length).await;
         let reads = self.reads_go_on(victim).await;
         let resumed = self.free_and_resume(&[victim]).await?;
@@ -46,7 +49,7 @@ impl Arena {
         let members = self.cluster.members();
         let mut filled = Vec::new();
         for &slot in &members {
-            filled.push(format!("{}: {}", self.name(slot), self.fill(slot)?));
+            filled.push(format!("{}: {}", self.name(slot), self.fill(slot).await?));
         }
         let refused = self.refused_for_space().await;
         let mut reads = Ok(());
@@ -65,9 +68,13 @@ impl Arena {
         })
     }
 
-    fn fill(&self, slot: usize) -> Result<String> {
+    /// Not at the speed of memory, at which no disk is filled: what a node had begun to write in good faith has ended
+    /// when the last of the room goes.
+    async fn fill(&self, slot: usize) -> Result<String> {
         let disk = &self.cluster.slot(slot)?.disk;
-        let bytes = disk.fill()?;
+        let mut bytes = disk.fill(LAST_BYTES)?;
+        self.last(BEFORE_THE_LAST).await;
+        bytes += disk.fill(0)?;
         let left = disk.free_bytes()?;
         ensure!(left < NO_ROOM_BYTES, "the disk has {left} bytes left");
         Ok(format!("{} MiB filled, {left} bytes left", bytes >> 20))
