@@ -14,6 +14,11 @@ use flaredb_proto::v1::{
 use flaredb_raft::{ChangeError, Group, ProposeError};
 use prost::Message as _;
 
+use crate::{
+    durable::{Durable, quorum},
+    judge::Judge,
+};
+
 /// The namespace of compared writes.
 pub(crate) const STRONG: NamespaceId = NamespaceId(1);
 /// The namespace where the last timestamp wins.
@@ -89,6 +94,8 @@ impl fmt::Display for Answer {
 pub(crate) struct Frontend {
     pub(crate) group: Group,
     pub(crate) state: Region,
+    pub(crate) judge: Judge,
+    pub(crate) durable: Durable,
 }
 
 impl Frontend {
@@ -104,9 +111,12 @@ impl Frontend {
     }
 
     async fn write(&self, command: Command) -> Answer {
-        let command = FlareRequest { command: Some(command) }.encode_to_vec();
-        let proposed = match self.group.propose(command.into()).await {
-            Ok(response) => FlareResponse::decode(response),
+        let command = Bytes::from(FlareRequest { command: Some(command) }.encode_to_vec());
+        let proposed = match self.group.propose(command.clone()).await {
+            Ok(response) => {
+                self.acknowledges(&command);
+                FlareResponse::decode(response)
+            }
             Err(error) => return not_proposed(&error),
         };
         match proposed.map(|response| response.outcome) {
@@ -115,6 +125,12 @@ impl Frontend {
             Ok(Some(Outcome::Namespace(namespace))) => Answer::Done(u64::from(namespace.id)),
             Ok(Some(Outcome::Refused(_)) | _) | Err(_) => Answer::Not,
         }
+    }
+
+    fn acknowledges(&self, command: &[u8]) {
+        let status = self.group.status();
+        let voters = status.members.iter().filter(|member| member.voter).count();
+        self.judge.acknowledges(status.node_id, command, &self.durable, quorum(voters));
     }
 
     async fn get(&self, key: &[u8]) -> Answer {

@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::{
     dice::Dice,
     disk::{Disk, MADE_TO_FAIL, Mount},
+    durable::Durable,
     frontend::Frontend,
     judge::Judge,
     net::{Inbound, Net},
@@ -46,6 +47,7 @@ fn node_of(endpoint: &str) -> u64 {
 pub(crate) struct Site {
     pub(crate) net: Net,
     pub(crate) judge: Judge,
+    pub(crate) durable: Durable,
     /// Entries that stay in the log behind a purge.
     pub(crate) entries_kept: u64,
     pub(crate) checkpoint_ms: u64,
@@ -91,17 +93,9 @@ impl Host {
         let dir = dir.join(id.to_string());
         fs::create_dir_all(&dir)?;
         let rate = dice.within(900, 1100);
-        Ok(Self {
-            rate,
-            id,
-            site,
-            disk: Disk::new(dice),
-            dir,
-            states: 0,
-            run: None,
-            missed_ms: 0,
-            paused: false,
-        })
+        let disk = Disk::new(dice);
+        site.durable.add(id, Arc::clone(&disk));
+        Ok(Self { rate, id, site, disk, dir, states: 0, run: None, missed_ms: 0, paused: false })
     }
 
     fn state_dir(&self) -> PathBuf {
@@ -299,9 +293,12 @@ impl Setup {
         engine.keep_files()?;
         let state = engine.region(RegionId(REGION))?;
         let node = Node::open(self.config(tasks)).await?;
-        let replica = Replica { node: self.id, state: state.clone(), judge: self.site.judge.clone() };
+        let Site { judge, durable, .. } = &self.site;
+        let (judge, durable) = (judge.clone(), durable.clone());
+        let replica =
+            Replica { node: self.id, state: state.clone(), judge: judge.clone(), durable: durable.clone() };
         let group = node.region(REGION, Arc::new(replica)).await?;
-        Ok((node, Frontend { group, state }))
+        Ok((node, Frontend { group, state, judge, durable }))
     }
 
     fn config(&self, tasks: &TaskTracker) -> NodeConfig {

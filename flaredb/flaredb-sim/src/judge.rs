@@ -8,7 +8,7 @@ use std::{
 
 use flaredb_raft::{EntrySummary, LogSummary};
 
-use crate::trace::Trace;
+use crate::{durable::Durable, trace::Trace};
 
 /// Findings that are kept; the first says it all.
 const FINDINGS_MAX: usize = 20;
@@ -25,6 +25,8 @@ struct Inner {
     findings: Vec<String>,
     /// What was applied at each position, by whichever replica came first.
     applied: BTreeMap<u64, u32>,
+    /// Where each command was applied.
+    positions: BTreeMap<u32, u64>,
     /// For each entry seen in a log, its content and the entry before it.
     entries: BTreeMap<Id, (u32, Option<Id>)>,
     /// The entries known to be committed, with a term in which they were.
@@ -77,10 +79,23 @@ impl Judge {
     /// State machine order: at one position, every replica applies the same command.
     pub(crate) fn applies(&self, node: u64, index: u64, command: u32) {
         let mut inner = self.lock();
+        inner.positions.insert(command, index);
         let first = *inner.applied.entry(index).or_insert(command);
         if first != command {
             inner.find(format_args!(
                 "node {node} applies another command at {index} than a replica before it"
+            ));
+        }
+    }
+
+    /// Durability: a command whose writer is told survives on at least so many disks.
+    pub(crate) fn acknowledges(&self, node: u64, command: &[u8], durable: &Durable, disks_min: usize) {
+        let mut inner = self.lock();
+        let index = inner.positions.get(&crc32fast::hash(command)).copied();
+        let holders = durable.holders(command, index.unwrap_or(u64::MAX));
+        if holders < disks_min {
+            inner.find(format_args!(
+                "node {node} acknowledges the entry at {index:?}, which {holders} disks have synced, not {disks_min}"
             ));
         }
     }

@@ -22,11 +22,13 @@
 //! bounded time a write must succeed and all members must agree.
 //!
 //! What must hold at every step is in `judge` (log matching, leader completeness, state machine order, purged ≤ flushed
-//! ≤ applied); what clients were told is compared with the revisions in `oracle`.
+//! ≤ applied ≤ committed); what is acknowledged must be on a quorum of disks at that moment, which `durable` looks at;
+//! what clients were told is compared with the revisions in `oracle`.
 
 mod client;
 mod dice;
 mod disk;
+mod durable;
 mod entropy;
 mod frontend;
 mod history;

@@ -7,13 +7,14 @@ use flaredb_engine::{Entry, Install, Region, Snapshot};
 use flaredb_raft::{Applied, CommandEntry, SnapshotChunk, SnapshotReader, SnapshotWriter, StateMachine};
 use prost::Message as _;
 
-use crate::judge::Judge;
+use crate::{durable::Durable, judge::Judge};
 
 /// A node's replica.
 pub(crate) struct Replica {
     pub(crate) node: u64,
     pub(crate) state: Region,
     pub(crate) judge: Judge,
+    pub(crate) durable: Durable,
 }
 
 impl StateMachine for Replica {
@@ -31,11 +32,15 @@ impl StateMachine for Replica {
     }
 
     fn flush(&self) -> io::Result<u64> {
-        self.state.flush().map_err(fault)
+        let index = self.state.flush().map_err(fault)?;
+        self.durable.flushed(self.node, index);
+        Ok(index)
     }
 
     fn flushed_index(&self) -> u64 {
-        self.state.flushed_index()
+        let index = self.state.flushed_index();
+        self.durable.flushed(self.node, index);
+        index
     }
 
     fn snapshot(&self) -> io::Result<Box<dyn SnapshotReader>> {
@@ -45,7 +50,9 @@ impl StateMachine for Replica {
     fn install(&self) -> io::Result<Box<dyn SnapshotWriter>> {
         Ok(Box::new(Installation {
             install: self.state.install().map_err(fault)?,
+            node: self.node,
             judge: self.judge.clone(),
+            durable: self.durable.clone(),
         }))
     }
 }
@@ -66,7 +73,9 @@ impl SnapshotReader for View {
 
 struct Installation {
     install: Install,
+    node: u64,
     judge: Judge,
+    durable: Durable,
 }
 
 impl SnapshotWriter for Installation {
@@ -76,7 +85,10 @@ impl SnapshotWriter for Installation {
 
     fn finish(self: Box<Self>, applied: Applied) -> io::Result<()> {
         self.judge.notes_install();
-        self.install.finish(from_host(applied)).map_err(fault)
+        let index = applied.index;
+        self.install.finish(from_host(applied)).map_err(fault)?;
+        self.durable.flushed(self.node, index);
+        Ok(())
     }
 }
 

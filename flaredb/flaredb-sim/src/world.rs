@@ -9,6 +9,7 @@ use tokio::{runtime::Runtime, sync::oneshot, time::Instant};
 
 use crate::{
     dice::Dice,
+    durable::Durable,
     frontend::{Answer, Ask, Frontend},
     host::{Host, Site, Stage},
     judge::Judge,
@@ -46,6 +47,7 @@ impl World {
         let site = Site {
             net: net.clone(),
             judge: judge.clone(),
+            durable: Durable::default(),
             entries_kept: dice.pick(&[0, 1, 10, 100]).copied().unwrap_or_default(),
             checkpoint_ms: dice.within(300, 3000),
         };
@@ -157,10 +159,11 @@ impl World {
         let Some(log) = log_of(host, &frontend, from) else { return };
         self.trace.note(format_args!("node {id} is {} of {} at {applied}", status.role, status.term));
         let flushed = frontend.state.flushed_index();
-        if log.purged_index > flushed || flushed > applied {
+        let (purged, committed) = (log.purged_index, status.committed_index);
+        if purged > flushed || flushed > applied || applied > committed {
             self.judge.find(format_args!(
-                "node {id} has purged up to {}, flushed up to {flushed}, applied up to {applied}",
-                log.purged_index
+                "node {id} has purged up to {purged}, flushed up to {flushed}, applied up to {applied}, of \
+                 {committed} committed"
             ));
         }
         self.judge.log(id, &log);
