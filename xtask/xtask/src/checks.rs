@@ -13,7 +13,7 @@ use crate::{heavy, progress, setup, tidy, workspace};
 /// Which checks to run.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Only stages whose name contains this: format, tidy, clippy, tests, doc tests, docs, e2e.
+    /// Only stages whose name contains this: format, tidy, clippy, tests, doc tests, docs, simulation, e2e.
     #[arg(long, default_value = "")]
     stage: String,
 }
@@ -24,7 +24,7 @@ struct Stage {
 }
 
 /// Cheap stages come first.
-const STAGES: [Stage; 8] = [
+const STAGES: [Stage; 9] = [
     Stage { name: "setup", run: || setup::run(setup::Scope::Test) },
     Stage { name: "format", run: || cargo(&["fmt", "--all", "--check"]) },
     Stage { name: "tidy", run: tidy::run },
@@ -32,6 +32,7 @@ const STAGES: [Stage; 8] = [
     Stage { name: "tests", run: tests },
     Stage { name: "doc tests", run: || cargo(&["test", "--locked", "--workspace", "--doc", "--quiet"]) },
     Stage { name: "docs", run: docs },
+    Stage { name: "simulation", run: heavy::simulation },
     Stage { name: "e2e", run: || heavy::e2e(&[]) },
 ];
 

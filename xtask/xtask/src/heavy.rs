@@ -25,14 +25,35 @@ pub(crate) fn bench(arguments: &[OsString]) -> Result<()> {
     start("bench", arguments, true)
 }
 
+/// What a seed waits for. Its dependencies are those that are built anyway.
+const OPTIMIZED: [&str; 3] = ["openraft", "flaredb-raft", "flaredb-sim"];
+
 /// Plays FlareDB's replicas under faults from seeds.
 ///
+/// They are built with the planted bugs, which `--plant` switches on, so that one build is enough for both.
+///
 /// # Errors
-/// When a seed failed, or nothing could be built.
+/// When a seed failed, a planted bug was not found, or nothing could be built.
 pub(crate) fn sim(arguments: &[OsString]) -> Result<()> {
-    workspace::run(workspace::cargo()?.args(["build", "--locked", "--package", "flaredb-sim"]))?;
+    let mut cargo = workspace::cargo()?;
+    cargo.args(["build", "--locked", "--package", "flaredb-sim", "--features", "planted"]);
+    for package in OPTIMIZED {
+        cargo.args(["--config", &format!("profile.dev.package.{package}.opt-level=2")]);
+    }
+    workspace::run(&mut cargo)?;
     let program = workspace::target()?.join("debug/flaredb-sim");
     workspace::run(Command::new(program).args(arguments).current_dir(workspace::root()))
+}
+
+/// What CI has of the simulation: as many seeds as a change must pass, the power cut at thousands of points, and every
+/// planted bug.
+///
+/// # Errors
+/// As [`sim`].
+pub(crate) fn simulation() -> Result<()> {
+    let rounds: [&[&str]; 3] =
+        [&["--seeds", "300"], &["power-cut", "--points", "10000"], &["--plant", "all", "--seeds", "200"]];
+    rounds.iter().try_for_each(|arguments| sim(&arguments.iter().map(OsString::from).collect::<Vec<_>>()))
 }
 
 fn start(verb: &str, arguments: &[OsString], release: bool) -> Result<()> {

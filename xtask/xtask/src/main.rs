@@ -49,7 +49,8 @@ enum Verb {
     },
     /// Play FlareDB's replicas under crashes, partitions and lost messages, everything from one seed.
     ///
-    /// Options are those of the simulation: --seeds N, --from K.
+    /// Options are those of the simulation: --seeds N, --from K, or --plant BUG|all for bugs that it must find, or
+    /// power-cut --points N for the log alone.
     Sim {
         /// Handed over to the simulation.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
