@@ -31,6 +31,10 @@ const BATCH_MAX: usize = 1024;
 const UNDER_WAY_MAX: usize = 2;
 /// A batch that is under way for longer no longer holds up the next one.
 const HOLD_MAX: Duration = Duration::from_millis(50);
+/// A request is read by the task of its connection and proposed by a task of its own. What is ready goes through both
+/// before a batch is taken: nothing on an idle node, and on a busy one the next requests of those who were answered a
+/// moment ago.
+const TASKS_BEFORE_QUEUE: u32 = 2;
 
 type Answer = oneshot::Sender<Result<Bytes, ProposeError>>;
 
@@ -56,12 +60,12 @@ pub(crate) async fn serve(replica: Arc<Replica>, mut waiting: Queue) {
     let stop = replica.stop.clone();
     let gate = Arc::new(Semaphore::new(UNDER_WAY_MAX));
     let batches = async {
-        let mut proposals = Vec::new();
         while let Ok(place) = Arc::clone(&gate).acquire_owned().await {
-            if waiting.recv_many(&mut proposals, BATCH_MAX).await == 0 {
+            let proposals = gather(&mut waiting, BATCH_MAX).await;
+            if proposals.is_empty() {
                 return;
             }
-            submit(&replica, proposals.drain(..), place).await;
+            submit(&replica, proposals, place).await;
         }
     };
     tokio::select! {
@@ -70,9 +74,25 @@ pub(crate) async fn serve(replica: Arc<Replica>, mut waiting: Queue) {
     }
 }
 
-async fn submit(replica: &Replica, proposals: impl Iterator<Item = Proposal>, place: OwnedSemaphorePermit) {
+/// What waits, at most `max` of it, as soon as there is something; nothing once the queue is closed.
+async fn gather<T>(waiting: &mut mpsc::Receiver<T>, max: usize) -> Vec<T> {
+    let mut gathered = Vec::new();
+    if waiting.recv_many(&mut gathered, 1).await > 0 {
+        for _ in 0..TASKS_BEFORE_QUEUE {
+            tokio::task::yield_now().await;
+        }
+        while gathered.len() < max
+            && let Ok(next) = waiting.try_recv()
+        {
+            gathered.push(next);
+        }
+    }
+    gathered
+}
+
+async fn submit(replica: &Replica, proposals: Vec<Proposal>, place: OwnedSemaphorePermit) {
     // Who has given up is told nothing, and what was never proposed did not happen.
-    let wanted = proposals.filter(|proposal| !proposal.answer.is_closed());
+    let wanted = proposals.into_iter().filter(|proposal| !proposal.answer.is_closed());
     let (commands, answers): (Vec<_>, Vec<_>) =
         wanted.map(|proposal| (proposal.command, proposal.answer)).unzip();
     if commands.is_empty() {
@@ -132,5 +152,27 @@ impl Replica {
         };
         let outcome = timeout(self.timing().propose_timeout, outcome).await;
         outcome.map_err(|_late| ProposeError::Indeterminate)?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_tasks_that_are_ready_hand_in_is_gathered_up_to_the_bound() {
+        let (queue, mut waiting) = mpsc::channel(8);
+        let mut tasks = JoinSet::new();
+        for number in 0..4 {
+            let queue = queue.clone();
+            tasks.spawn(async move { queue.send(number).await });
+        }
+        assert_eq!(gather(&mut waiting, 3).await, [0, 1, 2]);
+        assert_eq!(gather(&mut waiting, 3).await, [3]);
+        drop(queue);
+        tasks.join_all().await.into_iter().for_each(Result::unwrap);
+        assert!(gather(&mut waiting, 3).await.is_empty());
     }
 }
