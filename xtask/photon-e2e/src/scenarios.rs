@@ -7,6 +7,7 @@ mod elections;
 mod faults;
 mod kills;
 mod leaders;
+mod overload;
 mod prefixes;
 mod refusals;
 mod syscalls;
@@ -79,6 +80,7 @@ fn by_name() -> impl Iterator<Item = Scenario> {
     scenarios![
         Flaredb elections::nobody_is_elected_without_a_cause_in_ten_minutes,
         Flaredb elections::nobody_is_elected_without_a_cause_in_half_a_minute,
+        Flaredb overload::ten_times_the_clients_are_refused_or_served_for_a_minute,
     ]
     .into_iter()
 }

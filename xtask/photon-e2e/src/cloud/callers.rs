@@ -88,8 +88,16 @@ impl Cloud {
     /// # Errors
     /// When the CA cannot be read.
     pub(crate) fn kv_cas(&self, token: Option<Token>) -> Result<KvCasClient<Authorized>> {
+        self.kv_cas_at(0, token)
+    }
+
+    /// The same at any node.
+    ///
+    /// # Errors
+    /// When the CA cannot be read.
+    pub(crate) fn kv_cas_at(&self, node: usize, token: Option<Token>) -> Result<KvCasClient<Authorized>> {
         let credentials = ClientTls { token, ..self.operator()? };
-        let channel = credentials.endpoint(&self.database_url(0))?.timeout(CALL_TIMEOUT).connect_lazy();
+        let channel = credentials.endpoint(&self.database_url(node))?.timeout(CALL_TIMEOUT).connect_lazy();
         Ok(KvCasClient::with_interceptor(channel, credentials.bearer()))
     }
 
