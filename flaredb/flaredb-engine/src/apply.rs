@@ -7,8 +7,6 @@ mod admin;
 mod eventual;
 mod strong;
 
-pub(crate) use strong::OLD_VALUE;
-
 use std::sync::Arc;
 
 use flaredb_proto::v1::{

@@ -1,8 +1,8 @@
 //! What a run of entries changes, gathered for one atomic write.
 //!
 //! Entries of one run must see each other's effects before they are written, so each change goes into an overlay that
-//! lookups ask first. What RocksDB gets in the end is the overlay: each row once, in the order of keys, so that rows
-//! which are neighbours in its memory are written one after the other.
+//! lookups ask first. RocksDB gets each row once, in the order of keys, so that rows which are neighbours in its memory
+//! are written one after the other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,14 +11,16 @@ use rocksdb::WriteBatch;
 
 use crate::{
     Engine, EngineError, NamespaceId, NamespaceInfo,
-    engine::{CAS, FAMILIES, META, RAW},
+    engine::{CAS, FAMILIES, HIST, META, RAW},
     keys,
     namespace::Table,
     planted,
-    recent::Recent,
+    recent::{Current, Recents},
+    versions::{self, Newest},
 };
 
 type Overlay = BTreeMap<Vec<u8>, Option<Bytes>>;
+type NewRow = (Vec<u8>, Bytes);
 
 /// What RocksDB puts around a row in a batch of writes, at most.
 const ROW_OVERHEAD_BYTES: usize = 16;
@@ -26,11 +28,17 @@ const ROW_OVERHEAD_BYTES: usize = 16;
 /// The changes of a run of entries.
 pub(crate) struct Batch<'a> {
     engine: &'a Engine,
-    recent: &'a mut Recent,
-    /// For each family, what the run made of its rows.
+    recents: &'a mut Recents,
+    /// Opened when something is looked for that is not among the recent ones.
+    newest: Option<Newest<'a>>,
+    /// Version and value of the Strong records that the run has written; `None`: deleted.
+    records: BTreeMap<Vec<u8>, Option<(u64, Bytes)>>,
+    /// The rows of those, under keys that were never used before.
+    versions: Vec<NewRow>,
+    /// Rows of history that the run has added, in order.
+    events: Vec<NewRow>,
+    /// For each family, what else the run made of its rows.
     overlays: BTreeMap<&'static str, Overlay>,
-    /// Rows of history that the run has added, under keys that were never used before; no lookup asks for them.
-    added: Vec<(&'static str, Vec<u8>, Bytes)>,
     /// The namespaces as the run leaves them.
     pub(crate) table: Table,
     changed: BTreeSet<NamespaceId>,
@@ -46,12 +54,15 @@ pub(crate) struct Written {
 }
 
 impl<'a> Batch<'a> {
-    pub(crate) fn new(engine: &'a Engine, recent: &'a mut Recent, table: Table) -> Self {
+    pub(crate) fn new(engine: &'a Engine, recents: &'a mut Recents, table: Table) -> Self {
         Self {
             engine,
-            recent,
+            recents,
+            newest: None,
+            records: BTreeMap::new(),
+            versions: Vec::new(),
+            events: Vec::new(),
             overlays: BTreeMap::new(),
-            added: Vec::new(),
             table,
             changed: BTreeSet::new(),
             removed: BTreeSet::new(),
@@ -66,7 +77,7 @@ impl<'a> Batch<'a> {
         if self.is_of_a_removed(family, key) {
             return Ok(None);
         }
-        if let (true, Some(row)) = (holds_records(family), self.recent.get(key)) {
+        if let (true, Some(row)) = (family == RAW, self.recents.raw.get(key)) {
             return Ok(Some(row.clone()));
         }
         let found = self.engine.db.get_pinned_cf(self.engine.family(family)?, key)?;
@@ -83,14 +94,31 @@ impl<'a> Batch<'a> {
     }
 
     /// Adds a row of history, under a key with a revision of this command.
-    pub(crate) fn add(&mut self, family: &'static str, key: Vec<u8>, row: impl Into<Bytes>) {
-        self.added.push((family, key, row.into()));
+    pub(crate) fn add_event(&mut self, key: Vec<u8>, row: impl Into<Bytes>) {
+        self.events.push((key, row.into()));
     }
 
-    /// Lets lookups and deletions see the history that the run has added.
+    /// Adds a version of a Strong record, under a revision of this command; `None` deletes the record.
+    pub(crate) fn add_version(
+        &mut self,
+        namespace: NamespaceId,
+        key: &[u8],
+        version: u64,
+        value: Option<Bytes>,
+    ) {
+        let row = keys::version(namespace, key, version, value.is_some());
+        self.versions.push((row, value.clone().unwrap_or_default()));
+        self.records.insert(keys::record(namespace, key), value.map(|value| (version, value)));
+    }
+
+    /// Lets lookups and deletions see the rows that the run has added.
     pub(crate) fn settle(&mut self) {
-        for (family, key, row) in std::mem::take(&mut self.added) {
-            self.put(family, key, row);
+        for (family, rows) in
+            [(CAS, std::mem::take(&mut self.versions)), (HIST, std::mem::take(&mut self.events))]
+        {
+            for (key, row) in rows {
+                self.put(family, key, row);
+            }
         }
     }
 
@@ -125,15 +153,52 @@ impl<'a> Batch<'a> {
         Ok(merged.into_iter().filter_map(|(key, row)| Some((key, row?))).take(limit).collect())
     }
 
-    /// The current record of a Strong namespace, as version and value.
-    pub(crate) fn record(
+    /// What a record of a Strong namespace is now; `None`: absent.
+    pub(crate) fn current(
+        &mut self,
+        namespace: NamespaceId,
+        key: &[u8],
+    ) -> Result<Option<Current>, EngineError> {
+        let record = keys::record(namespace, key);
+        if let Some(written) = self.records.get(&record) {
+            return Ok(written.as_ref().map(|(version, value)| Current::new(*version, value)));
+        }
+        if !self.is_of_a_removed(CAS, &record)
+            && let Some(current) = self.recents.strong.get(&record)
+        {
+            return Ok(Some(current));
+        }
+        self.look_up(namespace, key)
+    }
+
+    fn look_up(&mut self, namespace: NamespaceId, key: &[u8]) -> Result<Option<Current>, EngineError> {
+        let versions = keys::versions(namespace, key);
+        let gone = self.is_of_a_removed(CAS, &versions);
+        let overlay = self.overlays.get(CAS).into_iter().flat_map(|rows| rows.range(versions.clone()..));
+        let mut own = overlay.take_while(|(row, _)| keys::record_part(row) == keys::record_part(&versions));
+        let own = own.find_map(|(row, value)| value.as_ref().map(|value| versions::read(row, value)));
+        let stored = match &mut self.newest {
+            _ if gone => None,
+            Some(newest) => newest.of(&versions)?,
+            none => none.insert(Newest::open(self.engine)?).of(&versions)?,
+        };
+        // What the overlay has beside RocksDB is of a restore, which may have brought either of them first.
+        let found = own.transpose()?.into_iter().chain(stored).max_by_key(|version| version.number);
+        Ok(found.and_then(|found| Some(Current::new(found.number, found.value?))))
+    }
+
+    /// The value that a record has now.
+    pub(crate) fn value(
         &self,
         namespace: NamespaceId,
         key: &[u8],
-    ) -> Result<Option<(u64, Bytes)>, EngineError> {
-        let Some(row) = self.get(CAS, &keys::record(namespace, key))? else { return Ok(None) };
-        let (version, _) = crate::codec::take_u64(&row, "record")?;
-        Ok(Some((version, row.slice(8..))))
+        current: Current,
+    ) -> Result<Bytes, EngineError> {
+        if let Some(Some((_, value))) = self.records.get(&keys::record(namespace, key)) {
+            return Ok(value.clone());
+        }
+        let value = self.get(CAS, &keys::version(namespace, key, current.version, true))?;
+        value.ok_or(EngineError::Corrupt { what: "record" })
     }
 
     /// Changes what is known about a namespace, except its name and number.
@@ -151,7 +216,9 @@ impl<'a> Batch<'a> {
     /// Takes a namespace away with all of its rows.
     pub(crate) fn remove(&mut self, id: NamespaceId) {
         let start = id.0.to_be_bytes();
-        self.added.retain(|(_, key, _)| !key.starts_with(&start));
+        self.versions.retain(|(key, _)| !key.starts_with(&start));
+        self.events.retain(|(key, _)| !key.starts_with(&start));
+        self.records.retain(|key, _| !key.starts_with(&start));
         for (_, overlay) in self.overlays.iter_mut().filter(|(family, _)| **family != META) {
             overlay.retain(|key, _| !key.starts_with(&start));
         }
@@ -175,6 +242,8 @@ impl<'a> Batch<'a> {
         if let Some((key, row)) = planted::position(self.engine.db.path(), applied) {
             self.put(META, key, row);
         }
+        // A run's rows of one record are neighbours, and so are those of records with like keys.
+        self.versions.sort_unstable_by(|(one, _), (two, _)| one.cmp(two));
         let written = self.engine.write(self.rows_to_write()?);
         self.remember(written.is_ok());
         written?;
@@ -202,8 +271,11 @@ impl<'a> Batch<'a> {
                 }
             }
         }
-        for (family, key, row) in &self.added {
-            write.put_cf(self.engine.family(family)?, key, row);
+        for (family, rows) in [(CAS, &self.versions), (HIST, &self.events)] {
+            let family = self.engine.family(family)?;
+            for (key, row) in rows {
+                write.put_cf(family, key, row);
+            }
         }
         Ok(write)
     }
@@ -211,24 +283,21 @@ impl<'a> Batch<'a> {
     fn bytes_to_write(&self) -> usize {
         let rows = self.overlays.values().flatten();
         let rows = rows.map(|(key, row)| key.len() + row.as_ref().map_or(0, Bytes::len));
-        let added = self.added.iter().map(|(_, key, row)| key.len() + row.len());
+        let added = self.versions.iter().chain(&self.events).map(|(key, row)| key.len() + row.len());
         rows.chain(added).map(|bytes| bytes + ROW_OVERHEAD_BYTES).sum::<usize>() + ROW_OVERHEAD_BYTES
     }
 
     /// Keeps the records for the runs to come.
     fn remember(&mut self, written: bool) {
         if !written || !self.removed.is_empty() {
-            self.recent.clear();
+            self.recents.clear();
             return;
         }
-        for family in [CAS, RAW] {
-            for (key, row) in self.overlays.remove(family).unwrap_or_default() {
-                self.recent.set(key, row);
-            }
+        for (key, record) in std::mem::take(&mut self.records) {
+            self.recents.strong.set(key, record.map(|(version, value)| Current::new(version, &value)));
+        }
+        for (key, row) in self.overlays.remove(RAW).unwrap_or_default() {
+            self.recents.raw.set(key, row);
         }
     }
-}
-
-fn holds_records(family: &str) -> bool {
-    matches!(family, CAS | RAW)
 }

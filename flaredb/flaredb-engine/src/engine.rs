@@ -4,16 +4,15 @@ use std::{path::Path, sync::Arc};
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
-    DEFAULT_COLUMN_FAMILY_NAME, FlushOptions, WriteBatch, WriteOptions,
+    DEFAULT_COLUMN_FAMILY_NAME, FlushOptions, ReadOptions, SliceTransform, WriteBatch, WriteOptions,
 };
 
-use crate::{EngineError, OpenError, Region};
+use crate::{EngineError, OpenError, Region, keys};
 
 /// The column families, in the order in which snapshots hold them.
-pub(crate) const FAMILIES: [&str; 6] = ["meta", "cas", "old", "hist", "ids", "raw"];
+pub(crate) const FAMILIES: [&str; 5] = ["meta", "cas", "hist", "ids", "raw"];
 pub(crate) const META: &str = "meta";
 pub(crate) const CAS: &str = "cas";
-pub(crate) const OLD: &str = "old";
 pub(crate) const HIST: &str = "hist";
 pub(crate) const IDS: &str = "ids";
 pub(crate) const RAW: &str = "raw";
@@ -86,7 +85,7 @@ impl Engine {
         // The family that nothing is in counts as well: after a full disk, RocksDB goes on only when there is room for
         // the largest memtable of all, and the default is 64 MiB, as much as the server holds in reserve.
         let all = FAMILIES.into_iter().chain([DEFAULT_COLUMN_FAMILY_NAME]);
-        let families = all.map(|name| ColumnFamilyDescriptor::new(name, family(&cache)));
+        let families = all.map(|name| ColumnFamilyDescriptor::new(name, family(name, &cache)));
         let db = DB::open_cf_descriptors(&database, path, families)
             .map_err(|source| OpenError::Rocks { path: path.to_owned(), source })?;
         Ok(Self { db: Arc::new(db), durability: options.durability, recent_bytes_max: cache_bytes })
@@ -113,6 +112,13 @@ impl Engine {
         self.db.cf_handle(name).ok_or(EngineError::Corrupt { what: "column families" })
     }
 
+    /// Rows of `cas` in the order of keys, across records.
+    pub(crate) fn in_order() -> ReadOptions {
+        let mut options = ReadOptions::default();
+        options.set_total_order_seek(true);
+        options
+    }
+
     pub(crate) fn write(&self, batch: WriteBatch) -> Result<(), EngineError> {
         let mut options = WriteOptions::default();
         match self.durability {
@@ -131,12 +137,21 @@ impl Engine {
     }
 }
 
-fn family(cache: &Cache) -> rocksdb::Options {
+fn family(name: &str, cache: &Cache) -> rocksdb::Options {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(cache);
     blocks.set_block_size(BLOCK_BYTES);
     blocks.set_bloom_filter(BLOOM_BITS, false);
     let mut options = rocksdb::Options::default();
+    if name == CAS {
+        // Who wants the newest version of a record knows no row of it, so the filters are of records, not of rows.
+        options.set_prefix_extractor(SliceTransform::create(
+            "record",
+            keys::record_part,
+            Some(keys::is_version),
+        ));
+        blocks.set_whole_key_filtering(false);
+    }
     options.set_block_based_table_factory(&blocks);
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_write_buffer_size(MEMTABLE_BYTES);

@@ -5,9 +5,8 @@ use rocksdb::{DBRawIterator, Snapshot};
 
 use crate::{
     EngineError, NamespaceId, ReadError, Region,
-    apply::OLD_VALUE,
     codec::{take_u8, take_u64},
-    engine::{CAS, HIST, OLD},
+    engine::{CAS, HIST},
     keys,
     read::namespace_in,
 };
@@ -154,19 +153,11 @@ impl Reading<'_> {
         Ok(EventRecord { key: event.key, value, previous_version: event.previous_version })
     }
 
-    /// The value that a revision put: the current record's, or that of a superseded one.
+    /// The value that a revision put.
     fn value(&self, revision: u64, key: &[u8]) -> Result<Bytes, EngineError> {
-        let engine = self.region.engine();
-        if let Some(row) = self.view.get_cf(engine.family(CAS)?, keys::record(self.namespace, key))? {
-            let (version, value) = take_u64(&row, "record")?;
-            if version == revision {
-                return Ok(Bytes::copy_from_slice(value));
-            }
-        }
-        let row = self.view.get_cf(engine.family(OLD)?, keys::old(self.namespace, key, revision))?;
-        match row.as_deref().and_then(<[u8]>::split_first) {
-            Some((&OLD_VALUE, value)) => Ok(Bytes::copy_from_slice(value)),
-            _ => Err(EngineError::Corrupt { what: "history: a put without its value" }),
-        }
+        let row = keys::version(self.namespace, key, revision, true);
+        let value = self.view.get_pinned_cf(self.region.engine().family(CAS)?, row)?;
+        let value = value.ok_or(EngineError::Corrupt { what: "history: a put without its value" })?;
+        Ok(Bytes::copy_from_slice(&value))
     }
 }

@@ -16,8 +16,7 @@
 //! | column family | key | value |
 //! | --- | --- | --- |
 //! | `meta` | region, kind | how far `apply` is; the namespaces |
-//! | `cas` | namespace, key | the current record of a Strong namespace |
-//! | `old` | namespace, escaped key, version | superseded records and tombstones, for reads at a past revision |
+//! | `cas` | namespace, escaped key, version, put or delete | what that version of a Strong record put: the newest one, and those that reads at a retained revision need |
 //! | `hist` | namespace, revision, position | what each revision did, for watches |
 //! | `ids` | namespace, idempotency id | the revision that it made |
 //! | `raw` | namespace, key | the winning write of an Eventual namespace, also if it was a delete |
@@ -38,6 +37,7 @@ mod recent;
 mod region;
 mod scan;
 mod snapshot;
+mod versions;
 
 pub use engine::{Durability, Engine, Options, RegionId};
 pub use error::{EngineError, OpenError, ReadError};

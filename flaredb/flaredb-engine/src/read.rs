@@ -4,9 +4,11 @@ use bytes::Bytes;
 
 use crate::{
     EngineError, NamespaceId, NamespaceInfo, ReadError, Region,
-    codec::take_u64,
     engine::{CAS, META},
-    keys, region,
+    keys,
+    recent::Current,
+    region,
+    versions::{Newest, OwnedVersion},
 };
 
 /// A value and the revision that wrote it.
@@ -27,15 +29,27 @@ impl Region {
         self.whole(|| {
             let revision = self.with_namespace(namespace, |info| info.revision);
             let revision = revision.ok_or(ReadError::NoNamespace(namespace.0))?;
-            let engine = self.engine();
-            let found = engine.db.get_pinned_cf(engine.family(CAS)?, keys::record(namespace, key))?;
-            // It may have been deleted after the revision was read, of which there is no trace.
-            let Some(row) = found else { return self.get_at_one_moment(namespace, key) };
-            let record = versioned(&row)?;
-            // The record may be newer than the revision that was read before it.
-            let revision = revision.max(record.version);
-            Ok((Some(record), revision))
+            let found = match self.recent(namespace, key)? {
+                None => Newest::open(self.engine())?.owned(namespace, key)?,
+                found => found,
+            };
+            // Where nothing is left, not even of a delete, it may be of one after the revision was read.
+            let Some((version, value)) = found else { return self.get_at_one_moment(namespace, key) };
+            // The version may be newer than the revision that was read before it.
+            Ok((value.map(|value| Versioned { value, version }), revision.max(version)))
         })
+    }
+
+    /// The record, if `apply` remembers which version is the newest.
+    fn recent(&self, namespace: NamespaceId, key: &[u8]) -> Result<Option<OwnedVersion>, EngineError> {
+        let Some(Current { version, .. }) = self.known().get(&keys::record(namespace, key)) else {
+            return Ok(None);
+        };
+        let engine = self.engine();
+        let row = keys::version(namespace, key, version, true);
+        // It is gone if in the meantime it was superseded and forgotten.
+        let value = engine.db.get_pinned_cf(engine.family(CAS)?, row)?;
+        Ok(value.map(|value| (version, Some(Bytes::copy_from_slice(&value)))))
     }
 
     /// A record and the revision from one view of the database.
@@ -44,17 +58,12 @@ impl Region {
         namespace: NamespaceId,
         key: &[u8],
     ) -> Result<(Option<Versioned>, u64), ReadError> {
-        let engine = self.engine();
-        let view = engine.db.snapshot();
+        let view = self.engine().db.snapshot();
         let revision = namespace_in(&view, self, namespace)?.revision;
-        let found = view.get_cf(engine.family(CAS)?, keys::record(namespace, key))?;
-        Ok((found.map(|row| versioned(&row)).transpose()?, revision))
+        let found = Newest::in_view(self.engine(), &view)?.owned(namespace, key)?;
+        let record = found.and_then(|(version, value)| Some(Versioned { value: value?, version }));
+        Ok((record, revision))
     }
-}
-
-fn versioned(row: &[u8]) -> Result<Versioned, EngineError> {
-    let (version, value) = take_u64(row, "record")?;
-    Ok(Versioned { value: Bytes::copy_from_slice(value), version })
 }
 
 /// The namespace as a view of the database shows it, so that revision and records are of one moment.

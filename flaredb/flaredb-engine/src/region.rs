@@ -14,7 +14,13 @@ use prost::Message as _;
 
 use crate::{
     Durability, Engine, EngineError, Install, NamespaceId, NamespaceInfo, ReadError, RegionId, Snapshot,
-    apply, batch::Batch, codec::take_u64, engine::META, install, namespace::Table, recent::Recent,
+    apply,
+    batch::Batch,
+    codec::take_u64,
+    engine::META,
+    install,
+    namespace::Table,
+    recent::{Known, Recents},
 };
 
 const APPLIED: u8 = b'a';
@@ -38,7 +44,7 @@ pub struct Entry<'a> {
     /// Position of the entry, rising by one.
     pub index: u64,
     /// The encoded `FlareRequest`; `None` for entries that only move the position.
-    pub command: Option<&'a [u8]>,
+    pub command: Option<&'a Bytes>,
 }
 
 type Listener = Box<dyn Fn(&[NamespaceId]) + Send + Sync>;
@@ -52,8 +58,10 @@ struct Inner {
     flushed: AtomicU64,
     /// Odd while the state is being replaced. What is read before and after a change of it is no state at all.
     installs: AtomicU64,
+    /// The part of what was written lately that readers use as well.
+    known: Arc<Known>,
     /// Held while the state changes; there is one writer at a time, and what it has written lately.
-    writer: Mutex<Recent>,
+    writer: Mutex<Recents>,
     listener: RwLock<Option<Listener>>,
 }
 
@@ -118,12 +126,14 @@ impl Region {
     pub(crate) fn load(engine: Engine, id: RegionId) -> Result<Self, EngineError> {
         install::wipe_unfinished(&engine, id)?;
         let (table, applied) = (read_table(&engine, id)?, read_applied(&engine, id)?);
+        let recents = Recents::new(engine.recent_bytes_max);
         Ok(Self(Arc::new(Inner {
             flushed: AtomicU64::new(applied.index),
             table: RwLock::new(table),
             applied: RwLock::new(applied),
             installs: AtomicU64::new(0),
-            writer: Mutex::new(Recent::new(engine.recent_bytes_max)),
+            known: Arc::clone(&recents.strong),
+            writer: Mutex::new(recents),
             listener: RwLock::new(None),
             engine,
             id,
@@ -137,12 +147,12 @@ impl Region {
     /// # Errors
     /// When RocksDB fails or a command cannot be decoded: the replica can no longer be trusted.
     pub fn apply(&self, entries: &[Entry<'_>], applied: Applied) -> Result<Vec<FlareResponse>, EngineError> {
-        let mut recent = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recents = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let position = self.applied().index;
         if applied.index < position {
             return Ok(vec![FlareResponse::default(); entries.len()]);
         }
-        let mut batch = Batch::new(&self.0.engine, &mut recent, self.table());
+        let mut batch = Batch::new(&self.0.engine, &mut recents, self.table());
         let mut responses = Vec::with_capacity(entries.len());
         for entry in entries {
             let new = entry.index > position;
@@ -253,6 +263,10 @@ impl Region {
         &self.0.engine
     }
 
+    pub(crate) fn known(&self) -> &Known {
+        &self.0.known
+    }
+
     pub(crate) fn id(&self) -> RegionId {
         self.0.id
     }
@@ -286,8 +300,9 @@ impl Region {
     }
 }
 
-fn decode(index: u64, command: &[u8]) -> Result<FlareRequest, EngineError> {
-    FlareRequest::decode(command).map_err(|source| EngineError::Command { index, source })
+/// Keys and values are parts of the entry, not copies.
+fn decode(index: u64, command: &Bytes) -> Result<FlareRequest, EngineError> {
+    FlareRequest::decode(command.clone()).map_err(|source| EngineError::Command { index, source })
 }
 
 fn read_applied(engine: &Engine, id: RegionId) -> Result<Applied, EngineError> {

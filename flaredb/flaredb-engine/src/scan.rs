@@ -1,22 +1,22 @@
 //! Pages of a key range, at the present revision or at a retained one.
 //!
-//! At the present revision the current records are all there is. At an earlier one, each key is what its largest
-//! version up to that revision says, so current and superseded records are read side by side in the order of keys.
-
-use std::cmp::Ordering;
+//! Each key is what its largest version up to that revision says. Its newer versions come before that one and its older
+//! ones behind it; where there are many of them, they are jumped over.
 
 use bytes::Bytes;
 use flaredb_proto::limits::{SCAN_BYTES_MAX, SCAN_RECORDS_MAX};
 use rocksdb::{DBRawIterator, Snapshot};
 
 use crate::{
-    EngineError, NamespaceId, NamespaceInfo, ReadError, Region,
-    apply::OLD_VALUE,
-    codec::{take_u8, take_u64},
-    engine::{CAS, OLD},
+    Engine, EngineError, NamespaceId, NamespaceInfo, ReadError, Region,
+    engine::CAS,
     keys,
     read::namespace_in,
+    versions::{self, Version},
 };
+
+/// Rows that are stepped over before a jump, which costs about as much as these.
+const STEPS_MAX: usize = 8;
 
 /// What to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,10 +81,10 @@ impl Region {
             let info = namespace_in(&view, self, namespace)?;
             let revision = retained(&info, range.revision)?;
             let mut page = Page::new(&range, revision);
-            let mut records = Records::open(self, &view, &info, &range, revision)?;
-            while let Some((key, version, value)) = records.next()? {
-                if !page.take(&key, version, &value) {
-                    return Ok(page.end(Some(key.into())));
+            let mut records = Records::open(self, &view, namespace, &range, revision)?;
+            while let Some(record) = records.next()? {
+                if let Some(next) = page.take(record) {
+                    return Ok(page.end(Some(next.key)));
                 }
             }
             Ok(page.end(None))
@@ -120,18 +120,16 @@ impl<'a> Page<'a> {
         Self { range, limit, bytes: 0, page: ScanPage { records: Vec::new(), revision, next: None } }
     }
 
-    /// Whether the record had room.
-    fn take(&mut self, key: &[u8], version: u64, value: &[u8]) -> bool {
-        let value = if self.range.keys_only { &[] } else { value };
-        let bytes = self.bytes + key.len() + value.len();
+    /// Takes the record; gives it back if there was no room for it.
+    fn take(&mut self, record: ScanRecord) -> Option<ScanRecord> {
+        let bytes = self.bytes + record.key.len() + record.value.len();
         let full = self.page.records.len() >= self.limit || bytes > self.range.bytes_max.min(SCAN_BYTES_MAX);
         if full && !self.page.records.is_empty() {
-            return false;
+            return Some(record);
         }
         self.bytes = bytes;
-        let (key, value) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
-        self.page.records.push(ScanRecord { key, value, version });
-        true
+        self.page.records.push(record);
+        None
     }
 
     fn end(mut self, next: Option<Bytes>) -> ScanPage {
@@ -140,92 +138,65 @@ impl<'a> Page<'a> {
     }
 }
 
-/// Key, version, value.
-type Found = (Vec<u8>, u64, Vec<u8>);
-
 /// The records of a range as of a revision, in the order of keys.
 struct Records<'a> {
-    current: DBRawIterator<'a>,
-    /// Superseded records; left out where the current ones are all there is.
-    old: Option<DBRawIterator<'a>>,
-    end: Option<Bytes>,
+    /// Stands at the first row of a record.
+    rows: DBRawIterator<'a>,
+    end: Option<&'a Bytes>,
     namespace: NamespaceId,
     revision: u64,
+    keys_only: bool,
 }
 
 impl<'a> Records<'a> {
     fn open(
         region: &'a Region,
         view: &'a Snapshot<'a>,
-        info: &NamespaceInfo,
-        range: &ScanRange,
+        namespace: NamespaceId,
+        range: &'a ScanRange,
         revision: u64,
     ) -> Result<Self, EngineError> {
-        let mut current = view.raw_iterator_cf(region.engine().family(CAS)?);
-        current.seek(keys::record(info.id, &range.start));
-        let mut old = None;
-        if revision < info.revision {
-            let mut superseded = view.raw_iterator_cf(region.engine().family(OLD)?);
-            superseded.seek(keys::old_prefix(info.id, &range.start));
-            old = Some(superseded);
-        }
-        Ok(Self { current, old, end: range.end.clone(), namespace: info.id, revision })
+        let mut rows = view.raw_iterator_cf_opt(region.engine().family(CAS)?, Engine::in_order());
+        rows.seek(keys::versions(namespace, &range.start));
+        Ok(Self { rows, end: range.end.as_ref(), namespace, revision, keys_only: range.keys_only })
     }
 
-    fn next(&mut self) -> Result<Option<Found>, EngineError> {
-        loop {
-            let current =
-                row_key(&self.current, self.namespace).map(|row| keys::user_key(row).map(<[u8]>::to_vec));
-            let current = current.transpose()?;
-            let old = self.old.as_ref().and_then(|old| row_key(old, self.namespace));
-            let old = old.map(|row| keys::split_old(row).map(|(key, _)| key)).transpose()?;
-            let Some(key) = [&current, &old].into_iter().flatten().min().cloned() else { break };
-            if self.end.as_ref().is_some_and(|end| key[..] >= end[..]) {
+    fn next(&mut self) -> Result<Option<ScanRecord>, EngineError> {
+        let namespace = self.namespace.0.to_be_bytes();
+        while let Some(row) = self.rows.key().filter(|row| row.starts_with(&namespace)) {
+            let (key, part) = (keys::record_key(row)?, keys::record_part(row).to_vec());
+            if self.end.is_some_and(|end| key[..] >= end[..]) {
                 return Ok(None);
             }
-            let from_old = if old.as_ref().map(|old| old.cmp(&key)) == Some(Ordering::Equal) {
-                self.take_old(&key)?
-            } else {
-                None
-            };
-            let from_current = if current.as_ref() == Some(&key) { self.take_current()? } else { None };
-            if let Some((version, value)) = from_current.or(from_old) {
-                return Ok(Some((key, version, value)));
+            self.go_to(&keys::versions_from(&part, self.revision));
+            let found = self.version(&part)?;
+            self.go_to(&keys::versions_end(&part));
+            if let Some((version, value)) = found {
+                return Ok(Some(ScanRecord { key: key.into(), value, version }));
             }
         }
-        self.current.status()?;
-        if let Some(old) = &self.old {
-            old.status()?;
-        }
+        self.rows.status()?;
         Ok(None)
     }
 
-    /// The current record, unless it is newer than the revision.
-    fn take_current(&mut self) -> Result<Option<(u64, Vec<u8>)>, EngineError> {
-        let (version, value) = take_u64(self.current.value().unwrap_or_default(), "record")?;
-        let found = (version <= self.revision).then(|| (version, value.to_vec()));
-        self.current.next();
-        Ok(found)
+    /// Version and value of the record, if the row is one of its versions and put something.
+    fn version(&self, part: &[u8]) -> Result<Option<(u64, Bytes)>, EngineError> {
+        let Some((row, value)) = self.rows.item().filter(|(row, _)| keys::record_part(row) == part) else {
+            return Ok(None);
+        };
+        let Version { number, value } = versions::read(row, value)?;
+        let kept = |value| if self.keys_only { Bytes::new() } else { Bytes::copy_from_slice(value) };
+        Ok(value.map(|value| (number, kept(value))))
     }
 
-    /// What the key was at the revision, from all of its superseded records.
-    fn take_old(&mut self, key: &[u8]) -> Result<Option<(u64, Vec<u8>)>, EngineError> {
-        let Some(old) = &mut self.old else { return Ok(None) };
-        let prefix = keys::old_prefix(self.namespace, key);
-        let mut found = None;
-        while let Some(row) = old.key().filter(|row| row.starts_with(&prefix)) {
-            let (_, version) = keys::split_old(row)?;
-            if version <= self.revision {
-                let (tag, value) = take_u8(old.value().unwrap_or_default(), "superseded record")?;
-                found = (tag == OLD_VALUE).then(|| (version, value.to_vec()));
+    /// Goes on to the first row that is not before `target`.
+    fn go_to(&mut self, target: &[u8]) {
+        for _ in 0..STEPS_MAX {
+            if self.rows.key().is_none_or(|row| row >= target) {
+                return;
             }
-            old.next();
+            self.rows.next();
         }
-        Ok(found)
+        self.rows.seek(target);
     }
-}
-
-/// The row that the iterator is at, while it is one of the namespace.
-fn row_key<'a>(iterator: &'a DBRawIterator<'_>, namespace: NamespaceId) -> Option<&'a [u8]> {
-    iterator.key().filter(|row| row.starts_with(&namespace.0.to_be_bytes()))
 }

@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use rocksdb::{DB, ReadOptions};
+use rocksdb::DB;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -126,7 +126,7 @@ impl Snapshot {
         let name = name_of(family)?;
         let mut data = BytesMut::new();
         self.view.with_dependent(|_, view| {
-            let mut options = ReadOptions::default();
+            let mut options = Engine::in_order();
             // What is read once from end to end would drive out what is read often.
             options.fill_cache(false);
             let mut rows = view.raw_iterator_cf_opt(self.engine.family(name)?, options);

@@ -102,7 +102,7 @@ impl SnapshotWriter for Installation {
 
 fn to_engine(entry: &CommandEntry) -> Entry<'_> {
     // The host's own entries and audits change nothing but the position.
-    let command = Some(&entry.command[..]).filter(|command| !command.is_empty() && !audit::is_audit(command));
+    let command = Some(&entry.command).filter(|command| !command.is_empty() && !audit::is_audit(command));
     Entry { index: entry.index, command }
 }
 

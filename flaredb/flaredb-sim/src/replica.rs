@@ -93,7 +93,7 @@ impl SnapshotWriter for Installation {
 }
 
 fn to_engine(entry: &CommandEntry) -> Entry<'_> {
-    let command = (!entry.command.is_empty()).then_some(&entry.command[..]);
+    let command = (!entry.command.is_empty()).then_some(&entry.command);
     Entry { index: entry.index, command }
 }
 

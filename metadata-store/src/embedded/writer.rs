@@ -35,7 +35,7 @@ const WRITE_BYTES_MAX: usize = 16 << 20;
 
 /// A commit on its way.
 struct Pending {
-    command: Vec<u8>,
+    command: Bytes,
     answer: oneshot::Sender<Result<Outcome, Failed>>,
     _space: OwnedSemaphorePermit,
 }
@@ -108,7 +108,7 @@ impl Writer {
     /// Until the command is in the queue it has not happened; from then on it may have.
     async fn outcome(&self, command: Command, id: Option<IdempotencyId>) -> Result<Outcome, StoreError> {
         let deadline = tokio::time::Instant::now() + self.timeout;
-        let command = FlareRequest { command: Some(command) }.encode_to_vec();
+        let command = FlareRequest { command: Some(command) }.encode_to_vec().into();
         let late = |_elapsed: Elapsed| StoreError::unavailable("too many commits wait for the disk");
         let outcome = timeout_at(deadline, self.enqueue(command)).await.map_err(late)??;
         let unknown = |source: Cause| StoreError::Indeterminate { id: id.clone(), source };
@@ -123,7 +123,7 @@ impl Writer {
 
     async fn enqueue(
         &self,
-        command: Vec<u8>,
+        command: Bytes,
     ) -> Result<oneshot::Receiver<Result<Outcome, Failed>>, StoreError> {
         let kib = u32::try_from(command.len() / 1024 + 1).unwrap_or(QUEUE_KIB_MAX).min(QUEUE_KIB_MAX);
         let space = Arc::clone(&self.space).acquire_many_owned(kib).await;
@@ -209,7 +209,7 @@ impl Desk {
     }
 
     /// One write of the engine, on disk when this returns.
-    fn apply(&mut self, commands: &[Vec<u8>]) -> Result<Vec<Outcome>, Failed> {
+    fn apply(&mut self, commands: &[Bytes]) -> Result<Vec<Outcome>, Failed> {
         if let Some(error) = &self.failed {
             return Err(Failed::Before(Arc::clone(error)));
         }
@@ -251,7 +251,7 @@ impl Desk {
             return;
         };
         let compact = CompactHistory { namespace_id: info.id.0, revision };
-        let command = FlareRequest { command: Some(Command::CompactHistory(compact)) }.encode_to_vec();
+        let command = FlareRequest { command: Some(Command::CompactHistory(compact)) }.encode_to_vec().into();
         if self.apply(&[command]).is_ok() {
             tracing::debug!(revision, "forgot history");
         }

@@ -13,7 +13,7 @@ use crate::{
     EngineError, NamespaceId, NamespaceInfo, RegionId,
     batch::Batch,
     codec::{take_u32, take_u64},
-    engine::{CAS, META, RAW},
+    engine::META,
     region,
     snapshot::{self, Row},
 };
@@ -109,8 +109,7 @@ pub(super) fn restore(batch: &mut Batch<'_>, region: RegionId, restore: &Restore
     }
     let mut records = 0;
     for row in rows {
-        records += u64::from(matches!(row.family, CAS | RAW));
-        restore_row(batch, region, &row)?;
+        records += restore_row(batch, region, &row)?;
     }
     if restore.last {
         show_staged(batch, region)?;
@@ -167,19 +166,20 @@ fn show_staged(batch: &mut Batch<'_>, region: RegionId) -> Result<(), EngineErro
     Ok(())
 }
 
-fn restore_row(batch: &mut Batch<'_>, region: RegionId, row: &Row<'_>) -> Result<(), EngineError> {
+/// Returns how many records the row says that there will be.
+fn restore_row(batch: &mut Batch<'_>, region: RegionId, row: &Row<'_>) -> Result<u64, EngineError> {
     if row.family != META {
         batch.put(row.family, row.key.to_vec(), Bytes::copy_from_slice(row.value));
-        return Ok(());
+        return Ok(0);
     }
     if region::meta_of_snapshot(region, row.key)? != region::counters_key(region) {
-        let id = NamespaceInfo::decode(row.value)?.id;
-        batch.put(META, region::staged_key(region, id), Bytes::copy_from_slice(row.value));
-        return Ok(());
+        let info = NamespaceInfo::decode(row.value)?;
+        batch.put(META, region::staged_key(region, info.id), Bytes::copy_from_slice(row.value));
+        return Ok(info.keys);
     }
     let (saved, own) = (Counters::decode(row.value)?, Counters::read(batch, region)?);
     let larger =
         Counters { last_id: saved.last_id.max(own.last_id), revision: saved.revision.max(own.revision) };
     larger.write(batch, region);
-    Ok(())
+    Ok(0)
 }

@@ -1,6 +1,6 @@
 //! Commands of Strong namespaces: compares, then writes under one new revision, then its history.
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 use flaredb_proto::limits::CONFLICT_BYTES_MAX;
 use flaredb_proto::v1::{
     CasCommit, CasDelete, CasPut, CompactHistory, Compare, Conflict, NamespaceMode, Write,
@@ -12,26 +12,23 @@ use crate::{
     EngineError, NamespaceId, NamespaceInfo,
     batch::Batch,
     codec::take_u64,
-    engine::{CAS, HIST, IDS, OLD},
+    engine::{CAS, HIST, IDS},
     events::Event,
     keys,
     planted::{self, Bug},
+    recent::Current,
 };
 
 /// Rows of history that one command forgets at most, so that it never holds up others for long; a leader that wants
 /// more asks again. More than the largest batch makes, so that each command forgets something.
 const COMPACTED_ROWS_MAX: usize = 4_096;
-/// Front byte of a row of `old`: there was a value.
-pub(crate) const OLD_VALUE: u8 = 1;
-/// Front byte of a row of `old`: the key was deleted.
-const OLD_TOMBSTONE: u8 = 0;
 
 /// One write of a batch with what it meets.
 struct Step {
     key: Bytes,
     /// The new value; `None` deletes.
     value: Option<Bytes>,
-    before: Option<(u64, Bytes)>,
+    before: Option<Current>,
 }
 
 pub(super) fn put(batch: &mut Batch<'_>, put: CasPut) -> Effect {
@@ -71,8 +68,9 @@ fn change(
     }
     let mut growth = Growth::default();
     for step in &steps {
-        let size = |value: &Bytes| step.key.len() + value.len();
-        growth.add(step.before.as_ref().map(|(_, value)| size(value)), step.value.as_ref().map(size));
+        let size = |value_bytes: usize| step.key.len() + value_bytes;
+        let before = step.before.map(|before| size(before.value_bytes));
+        growth.add(before, step.value.as_ref().map(|value| size(value.len())));
     }
     let size = growth.of(&info)?;
     let (namespace, revision) = (info.id, info.revision + 1);
@@ -104,17 +102,18 @@ fn remember(batch: &mut Batch<'_>, namespace: NamespaceId, revision: u64, id: &B
     }
     batch.put(IDS, keys::record(namespace, id), revision.to_be_bytes().to_vec());
     // The id goes when its revision does.
-    batch.add(HIST, keys::event(namespace, revision, keys::ID_POSITION), id.clone());
+    batch.add_event(keys::event(namespace, revision, keys::ID_POSITION), id.clone());
 }
 
-fn check(batch: &Batch<'_>, info: &NamespaceInfo, compares: &[Compare]) -> Result<(), Stop> {
+fn check(batch: &mut Batch<'_>, info: &NamespaceInfo, compares: &[Compare]) -> Result<(), Stop> {
     let (mut conflicts, mut bytes) = (Vec::new(), 0);
     for compare in compares {
         inside_prefix(info, &compare.key)?;
-        let found = batch.record(info.id, &compare.key)?;
-        let actual = found.as_ref().map_or(0, |(version, _)| *version);
+        let found = batch.current(info.id, &compare.key)?;
+        let actual = found.map_or(0, |found| found.version);
         if actual != compare.version {
-            let value = found.map(|(_, value)| value).unwrap_or_default();
+            let value = found.map(|found| batch.value(info.id, &compare.key, found)).transpose()?;
+            let value = value.unwrap_or_default();
             bytes += value.len();
             conflicts.push(Conflict {
                 key: compare.key.clone(),
@@ -128,7 +127,7 @@ fn check(batch: &Batch<'_>, info: &NamespaceInfo, compares: &[Compare]) -> Resul
 }
 
 /// The writes that change something, with what they meet.
-fn plan(batch: &Batch<'_>, info: &NamespaceInfo, writes: Vec<Write>) -> Result<Vec<Step>, Stop> {
+fn plan(batch: &mut Batch<'_>, info: &NamespaceInfo, writes: Vec<Write>) -> Result<Vec<Step>, Stop> {
     let mut steps: Vec<Step> = Vec::with_capacity(writes.len());
     for write in writes {
         inside_prefix(info, &write.key)?;
@@ -137,7 +136,7 @@ fn plan(batch: &Batch<'_>, info: &NamespaceInfo, writes: Vec<Write>) -> Result<V
             Some(Op::Delete(_)) => None,
             None => return Err(refused(Reason::Invalid, "a write that neither puts nor deletes")),
         };
-        let before = batch.record(info.id, &write.key)?;
+        let before = batch.current(info.id, &write.key)?;
         if value.is_some() || before.is_some() {
             steps.push(Step { key: write.key, value, before });
         }
@@ -151,38 +150,14 @@ fn plan(batch: &Batch<'_>, info: &NamespaceInfo, writes: Vec<Write>) -> Result<V
 }
 
 fn write(batch: &mut Batch<'_>, namespace: NamespaceId, revision: u64, position: u32, step: Step) {
-    let previous_version = step.before.as_ref().map_or(0, |(version, _)| *version);
-    if let Some((version, value)) = step.before {
-        batch.add(OLD, keys::old(namespace, &step.key, version), tagged(OLD_VALUE, &value));
-    }
+    let previous_version = step.before.map_or(0, |before| before.version);
     let event = Event { put: step.value.is_some(), previous_version, key: step.key.clone() };
-    batch.add(HIST, keys::event(namespace, revision, position), event.encode());
-    match step.value {
-        Some(value) => {
-            let resets = planted::has(Bug::VersionReset) && previous_version == 0;
-            let version = if resets { 1 } else { revision };
-            batch.put(CAS, keys::record(namespace, &step.key), versioned(version, &value));
-        }
-        None if planted::has(Bug::NoTombstone) => batch.delete(CAS, keys::record(namespace, &step.key)),
-        None => {
-            batch.add(OLD, keys::old(namespace, &step.key, revision), vec![OLD_TOMBSTONE]);
-            batch.delete(CAS, keys::record(namespace, &step.key));
-        }
+    batch.add_event(keys::event(namespace, revision, position), event.encode());
+    if step.value.is_none() && planted::has(Bug::NoTombstone) {
+        return;
     }
-}
-
-fn tagged(tag: u8, value: &[u8]) -> Bytes {
-    let mut row = BytesMut::with_capacity(1 + value.len());
-    row.put_u8(tag);
-    row.put_slice(value);
-    row.freeze()
-}
-
-fn versioned(version: u64, value: &[u8]) -> Bytes {
-    let mut row = BytesMut::with_capacity(8 + value.len());
-    row.put_u64(version);
-    row.put_slice(value);
-    row.freeze()
+    let resets = planted::has(Bug::VersionReset) && previous_version == 0;
+    batch.add_version(namespace, &step.key, if resets { 1 } else { revision }, step.value);
 }
 
 /// Forgets revisions up to and including the one named, and what only they needed: an event names the record that
@@ -223,9 +198,9 @@ fn revision_of(key: &[u8]) -> Result<u64, EngineError> {
 
 fn forget(batch: &mut Batch<'_>, namespace: NamespaceId, revision: u64, event: &Event) {
     if event.previous_version > 0 {
-        batch.delete(OLD, keys::old(namespace, &event.key, event.previous_version));
+        batch.delete(CAS, keys::version(namespace, &event.key, event.previous_version, true));
     }
     if !event.put {
-        batch.delete(OLD, keys::old(namespace, &event.key, revision));
+        batch.delete(CAS, keys::version(namespace, &event.key, revision, false));
     }
 }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::store::{Store, commit, delete, encode, open, put};
 
-fn history() -> Vec<Vec<u8>> {
+fn history() -> Vec<Bytes> {
     let create = CreateNamespaceRequest {
         name: "n".to_owned(),
         mode: NamespaceMode::Strong.into(),
@@ -28,7 +28,7 @@ fn history() -> Vec<Vec<u8>> {
     .to_vec()
 }
 
-fn replay(region: &flaredb_engine::Region, commands: &[Vec<u8>], from: u64) {
+fn replay(region: &flaredb_engine::Region, commands: &[Bytes], from: u64) {
     for (index, command) in (1..).zip(commands).skip(usize::try_from(from).unwrap()) {
         let entry = Entry { index, command: Some(command) };
         region.apply(&[entry], Applied { index, host: Bytes::new() }).unwrap();

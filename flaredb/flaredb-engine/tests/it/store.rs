@@ -73,8 +73,8 @@ pub(crate) fn open(folder: &TempDir) -> Region {
     Engine::open(folder.path(), options).unwrap().region(RegionId(1)).unwrap()
 }
 
-pub(crate) fn encode(command: Command) -> Vec<u8> {
-    FlareRequest { command: Some(command) }.encode_to_vec()
+pub(crate) fn encode(command: Command) -> Bytes {
+    FlareRequest { command: Some(command) }.encode_to_vec().into()
 }
 
 pub(crate) fn put(key: &str, value: &str, expected_version: u64) -> Command {
