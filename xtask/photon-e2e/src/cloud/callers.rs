@@ -6,7 +6,6 @@ use anyhow::{Context as _, Result};
 use flaredb_client::{ClientConfig, RdbClient};
 use flaredb_proto::v1::{
     self as flaredb, NamespaceMode, cluster_client::ClusterClient, kv_cas_client::KvCasClient,
-    namespaces_client::NamespacesClient,
 };
 use flashdns_proto::v1::{self as flashdns, record_sets_client::RecordSetsClient, zones_client::ZonesClient};
 use metadata_store::{Credentials, MetadataConfig, MetadataStore, Namespace};
@@ -121,14 +120,14 @@ impl Cloud {
     /// # Errors
     /// When the database refuses.
     pub(crate) async fn create_namespace(&self, name: &str) -> Result<()> {
-        let (channel, token) = self.channel(&self.database_url(0), CALL_TIMEOUT)?;
-        let mut client = NamespacesClient::with_interceptor(channel, token);
         let wanted = flaredb::CreateNamespaceRequest {
             name: name.to_owned(),
             mode: NamespaceMode::Strong.into(),
             ..Default::default()
         };
-        client.create_namespace(wanted).await.with_context(|| format!("namespace {name} was not created"))?;
+        // By the client library: any node may lead by now.
+        let created = self.rdb().await?.namespaces().create(wanted).await;
+        created.with_context(|| format!("namespace {name} was not created"))?;
         Ok(())
     }
 
