@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use tonic::{service::interceptor::InterceptedService, transport::Channel};
 
 /// Longer than anything takes that works.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connection with credentials.
 pub(crate) type Caller = InterceptedService<Channel, BearerToken>;

@@ -2,6 +2,10 @@
 
 use std::{
     net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -84,9 +88,14 @@ async fn full_node_refuses_writes_by_type_serves_reads_and_resumes_by_itself() {
     node.stop().await;
 }
 
-/// Writes until told to stop; returns what was acknowledged, and how many writes were refused for want of room.
-async fn write(client: RdbClient, writer: usize, stop: CancellationToken) -> (Vec<String>, u32) {
-    let (mut acknowledged, mut refused) = (Vec::new(), 0);
+/// Writes until told to stop, and counts what is refused for want of room; returns what was acknowledged.
+async fn write(
+    client: RdbClient,
+    writer: usize,
+    stop: CancellationToken,
+    refused: Arc<AtomicU32>,
+) -> Vec<String> {
+    let mut acknowledged = Vec::new();
     for number in 0.. {
         if stop.is_cancelled() {
             break;
@@ -95,14 +104,28 @@ async fn write(client: RdbClient, writer: usize, stop: CancellationToken) -> (Ve
         match client.cas_put("notes", key.clone(), vec![7; 64 << 10], 0).await {
             Ok(_) => acknowledged.push(key),
             Err(Error::NoSpace { .. }) => {
-                refused += 1;
+                refused.fetch_add(1, Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             Err(Error::Indeterminate { .. } | Error::Unavailable { .. }) => {}
             Err(error) => panic!("{error}"),
         }
     }
-    (acknowledged, refused)
+    acknowledged
+}
+
+/// Writers, as many as given, until `stop`.
+fn writers(
+    client: &RdbClient,
+    count: usize,
+    stop: &CancellationToken,
+) -> (JoinSet<Vec<String>>, Arc<AtomicU32>) {
+    let refused = Arc::new(AtomicU32::new(0));
+    let mut writers = JoinSet::new();
+    for writer in 0..count {
+        writers.spawn(write(client.clone(), writer, stop.clone(), Arc::clone(&refused)));
+    }
+    (writers, refused)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -114,23 +137,20 @@ async fn log_and_database_that_meet_a_full_disk_lose_nothing_and_go_on() {
     create(&client, "notes", NamespaceMode::Strong).await;
     disk.fill();
     let stop = CancellationToken::new();
-    let mut writers = JoinSet::new();
-    for writer in 0..4 {
-        writers.spawn(write(client.clone(), writer, stop.clone()));
-    }
+    let (writers, refused) = writers(&client, 4, &stop);
     let reason = short(&node).await;
     assert!(reason.contains("disk"), "{reason}");
     wait_for("writes are refused", async || {
         matches!(put(&client, "meanwhile").await, Err(Error::NoSpace { .. })).then_some(())
     })
     .await;
+    // A write that was under way when the disk was full may wait for room until its deadline.
+    wait_for("a writer was refused", async || (refused.load(Ordering::Relaxed) > 0).then_some(())).await;
     disk.free();
     resumed(&client, Instant::now()).await;
     ready(&node).await;
     stop.cancel();
-    let outcomes = writers.join_all().await;
-    assert!(outcomes.iter().any(|(_, refused)| *refused > 0));
-    for key in outcomes.iter().flat_map(|(acknowledged, _)| acknowledged) {
+    for key in writers.join_all().await.iter().flatten() {
         assert!(client.get("notes", key.clone()).await.unwrap().record.is_some(), "{key} is lost");
     }
     node.stop().await;
@@ -144,10 +164,7 @@ async fn node_that_somebody_else_fills_under_load_goes_on_to_serve_reads() {
     let client = cloud.client([&node]);
     create(&client, "notes", NamespaceMode::Strong).await;
     let stop = CancellationToken::new();
-    let mut writers = JoinSet::new();
-    for writer in 0..4 {
-        writers.spawn(write(client.clone(), writer, stop.clone()));
-    }
+    let (writers, _refused) = writers(&client, 4, &stop);
     wait_for("something was written", async || client.get("notes", "0/50").await.ok()?.record).await;
     disk.fill();
     short(&node).await;
@@ -172,8 +189,7 @@ async fn node_on_a_full_disk_stops_when_it_is_told_to() {
     create(&client, "notes", NamespaceMode::Strong).await;
     disk.fill();
     let stop = CancellationToken::new();
-    let mut writers = JoinSet::new();
-    writers.spawn(write(client, 0, stop.clone()));
+    let (writers, _refused) = writers(&client, 1, &stop);
     short(&node).await;
     stop.cancel();
     node.stop().await;
