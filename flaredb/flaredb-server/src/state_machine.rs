@@ -127,13 +127,14 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::{metrics::Metrics, quarantine::Quarantine};
+    use crate::{metrics::Metrics, quarantine::Quarantine, space::Disk};
 
     fn open(folder: &TempDir) -> Replica {
         let engine = Engine::open(folder.path(), Options::default()).unwrap();
         let quarantine = Arc::new(Quarantine::open(folder.path()).unwrap());
         let auditor = Arc::new(Auditor::new(quarantine, Metrics::default()));
-        Replica { state: engine.region(RegionId(1)).unwrap(), room: Arc::default(), auditor }
+        let room = Arc::new(Room::on(Arc::new(Disk::new(folder.path().to_owned(), 0))));
+        Replica { state: engine.region(RegionId(1)).unwrap(), room, auditor }
     }
 
     fn apply(replica: &Replica, index: u64, command: Command) {

@@ -31,15 +31,15 @@ pub(super) enum Closed {
 }
 
 /// The room of this node, as writes, applies and flushes see it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Room {
     closed: RwLock<Option<Closed>>,
     /// Whether there is a reason: looked at by every write.
     is_closed: AtomicBool,
     /// The database found the disk full and has not written since.
     state_waits: AtomicBool,
-    /// Where flushes look for room; `None`: nowhere.
-    disk: Option<Arc<Disk>>,
+    /// Where flushes look for room.
+    disk: Arc<Disk>,
     /// When the latest flush found the disk full, if none succeeded since.
     flush_failed: Mutex<Option<Instant>>,
     ending: AtomicBool,
@@ -48,7 +48,14 @@ pub(crate) struct Room {
 impl Room {
     /// The room on this disk.
     pub(crate) fn on(disk: Arc<Disk>) -> Self {
-        Self { disk: Some(disk), ..Self::default() }
+        Self {
+            closed: RwLock::default(),
+            is_closed: AtomicBool::default(),
+            state_waits: AtomicBool::default(),
+            disk,
+            flush_failed: Mutex::default(),
+            ending: AtomicBool::default(),
+        }
     }
 
     /// Lets a command in, unless it would need room that is not there. Nothing of it was written when it is refused.
@@ -108,7 +115,7 @@ impl Room {
     /// that has to wait for writes before it. Entries that are applied and not flushed need no room.
     pub(crate) fn flush<T>(&self, flush: impl FnOnce() -> Result<T, EngineError>) -> io::Result<T> {
         let mut failed = self.flush_failed.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.disk.as_ref().is_some_and(|disk| disk.is_full()) {
+        if self.disk.is_full() {
             return Err(io::Error::new(io::ErrorKind::StorageFull, "the disk has no room for a flush"));
         }
         if failed.is_some_and(|at| rests(at, Instant::now())) {
@@ -147,9 +154,14 @@ fn makes_room(command: &Command) -> bool {
 mod tests {
     use super::*;
 
+    fn room(low_bytes: u64) -> (Room, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        (Room::on(Arc::new(Disk::new(folder.path().to_owned(), low_bytes))), folder)
+    }
+
     #[test]
     fn after_a_flush_that_found_the_disk_full_none_is_asked_for_while_a_failed_one_may_be_under_way() {
-        let (room, failed) = (Room::default(), Instant::now());
+        let ((room, _folder), failed) = (room(0), Instant::now());
         assert!(rests(failed, failed + Duration::from_secs(2)), "one that fails is under way for a second");
         assert!(!rests(failed, failed + FLUSH_REST));
         assert_eq!(room.flush(|| Ok(7)).unwrap(), 7);
@@ -162,16 +174,16 @@ mod tests {
 
     #[test]
     fn a_disk_without_room_for_a_flush_is_not_shown_to_rocksdb() {
-        let folder = tempfile::tempdir().unwrap();
-        let room = |low_bytes| Room::on(Arc::new(Disk::new(folder.path().to_owned(), low_bytes)));
-        let refused = room(u64::MAX).flush(|| -> Result<u64, EngineError> { panic!("RocksDB was asked") });
+        let (full, _folder) = room(u64::MAX);
+        let refused = full.flush(|| -> Result<u64, EngineError> { panic!("RocksDB was asked") });
         assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::StorageFull);
-        assert_eq!(room(0).flush(|| Ok(7)).unwrap(), 7);
+        let (roomy, _folder) = room(0);
+        assert_eq!(roomy.flush(|| Ok(7)).unwrap(), 7);
     }
 
     #[test]
     fn what_makes_room_is_let_in_when_there_is_none() {
-        let room = Room::default();
+        let (room, _folder) = room(0);
         room.close(Some(Closed::NoRoom("full".to_owned())));
         room.admit(&Command::CompactHistory(Default::default())).unwrap();
         let refused = room.admit(&Command::CasPut(Default::default()));
