@@ -4,6 +4,7 @@
 //! keeps its recent entries in memory ([`region`]), readable before they are on disk; older ones are read back
 //! from the engine. [`store`] is the view that openraft has of one region.
 
+mod engine;
 mod files;
 #[cfg(test)]
 mod full_tests;
@@ -20,9 +21,9 @@ use std::{io, path::Path, sync::Arc};
 
 use raft_engine::{Config, ReadableSize, RecoveryMode};
 
+pub(crate) use self::engine::Engine;
+use self::engine::engine_error;
 use crate::{config::LogConfig, simulation::SimulatedDisk};
-
-pub(crate) type Engine = raft_engine::Engine<files::Files>;
 
 /// Opens the log; a torn write at its end, from a crash, is cut off.
 pub(crate) fn open(dir: &Path, config: &LogConfig) -> io::Result<Arc<Engine>> {
@@ -53,15 +54,5 @@ fn open_in(files: files::Files, dir: &Path, config: &LogConfig) -> io::Result<Ar
         prefill_limit: (config.prefill_bytes > 0).then_some(ReadableSize(config.prefill_bytes)),
         ..Config::default()
     };
-    let engine = Engine::open_with_file_system(config, Arc::new(files));
-    engine.map(Arc::new).map_err(engine_error)
-}
-
-pub(crate) fn engine_error(error: raft_engine::Error) -> io::Error {
-    match error {
-        raft_engine::Error::Io(error) => error,
-        // It met a full disk, made room by its own means, and met it again.
-        raft_engine::Error::TryAgain(words) => io::Error::new(io::ErrorKind::StorageFull, words),
-        other => io::Error::other(other.to_string()),
-    }
+    Engine::open(config, files).map(Arc::new)
 }

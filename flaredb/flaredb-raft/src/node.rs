@@ -74,22 +74,13 @@ struct Inner {
     writer: WriterHandle,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// `None` once shut down, so that the log's files are released.
-    engine: Mutex<Option<LogEngine>>,
+    engine: Mutex<Option<Arc<Engine>>>,
     regions: Arc<Regions>,
     channels: Arc<Channels>,
     /// Held while a region is opened, so that none is opened twice.
     opening: tokio::sync::Mutex<()>,
     tasks: TaskTracker,
     stop: CancellationToken,
-}
-
-#[derive(Clone)]
-struct LogEngine(Arc<Engine>);
-
-impl std::fmt::Debug for LogEngine {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("LogEngine")
-    }
 }
 
 fn raft_config(config: &NodeConfig) -> Result<Arc<Config>, OpenError> {
@@ -163,7 +154,7 @@ impl Node {
             raft_config,
             writer,
             thread: Mutex::new(thread),
-            engine: Mutex::new(Some(LogEngine(Arc::clone(&engine)))),
+            engine: Mutex::new(Some(Arc::clone(&engine))),
             regions: Arc::default(),
             channels: Arc::new(Channels::new(config.connector.clone())),
             opening: tokio::sync::Mutex::new(()),
@@ -223,7 +214,7 @@ impl Node {
 
     async fn open_region(&self, id: u64, state_machine: Arc<dyn StateMachine>) -> io::Result<Parts> {
         let engine = self.0.engine.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let LogEngine(engine) = engine.ok_or_else(|| io::Error::other("the node has been shut down"))?;
+        let engine = engine.ok_or_else(|| io::Error::other("the node has been shut down"))?;
         let config = self.0.config.clone();
         let open = move || {
             let log = RegionLog::open(engine, id, config.log.cache_bytes_max)?;
@@ -331,7 +322,7 @@ async fn collect_files(
             () = stop.cancelled() => return,
         }
         let engine = Arc::clone(&engine);
-        let collected = simulation::blocking(move || engine.purge_expired_files()).await;
+        let collected = simulation::blocking(move || engine.collect()).await;
         match collected {
             Ok(Ok(holding)) => {
                 for replica in holding.into_iter().filter_map(|id| regions.get(id)) {

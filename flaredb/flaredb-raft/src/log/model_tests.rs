@@ -131,7 +131,7 @@ impl Run {
                 self.log().store(region.index(REGIONS)).save_vote(&vote).await.unwrap();
                 self.models[region.index(REGIONS)].vote = Some(vote);
             }
-            Step::Collect => drop(self.log().engine.purge_expired_files().unwrap()),
+            Step::Collect => drop(self.log().engine.collect().unwrap()),
             Step::Reopen => {
                 self.log.take().unwrap().close().await;
                 self.log = Some(Log::open(self.dir.path()));
@@ -224,9 +224,9 @@ async fn purged_log_gives_its_files_back() {
         // The other region hardly ever writes; its entries must not hold everything back.
         run.append(1, 0, 1, 10).await;
         run.purge(0, |length| length - 1).await;
-        drop(run.log().engine.purge_expired_files().unwrap());
+        drop(run.log().engine.collect().unwrap());
     }
-    let used = run.log().engine.get_used_size();
+    let used = run.log().engine.used_bytes();
     assert!(used < 512 << 10, "{used} bytes are in use after 2.6 MB of purged entries");
     run.check().await;
     run.log.take().unwrap().close().await;

@@ -13,7 +13,7 @@ use std::{
 use openraft::entry::RaftEntry as _;
 use prost::Message as _;
 
-use super::{Engine, engine_error, record::Records};
+use super::Engine;
 use crate::{
     codec::invalid,
     entry::Entry,
@@ -82,7 +82,7 @@ fn next(log_id: Option<&LogId>) -> u64 {
 }
 
 fn stored<T: prost::Message + Default>(engine: &Engine, region: u64, key: &[u8]) -> io::Result<Option<T>> {
-    engine.get(region, key).map(|value| T::decode(&value[..]).map_err(io::Error::other)).transpose()
+    engine.value(region, key).map(|value| T::decode(&value[..]).map_err(io::Error::other)).transpose()
 }
 
 fn read_engine(
@@ -91,10 +91,7 @@ fn read_engine(
     range: std::ops::Range<u64>,
     bytes_max: usize,
 ) -> io::Result<Vec<Entry>> {
-    let mut records = Vec::new();
-    engine
-        .fetch_entries_to::<Records>(region, range.start, range.end, Some(bytes_max), &mut records)
-        .map_err(engine_error)?;
+    let records = engine.entries(region, range, bytes_max)?;
     records.into_iter().map(|record| Entry::decode(record.into_bytes())).collect()
 }
 

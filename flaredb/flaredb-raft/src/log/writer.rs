@@ -265,8 +265,7 @@ impl Writer {
         catch_unwind(AssertUnwindSafe(|| {
             self.engine.write(&mut batch, sync && !planted::has(Bug::SkipFsync))
         }))
-        .map_err(|_panic| io::Error::other("the log engine panicked while writing"))?
-        .map_err(engine_error)?;
+        .map_err(|_panic| io::Error::other("the log engine panicked while writing"))??;
         if sync {
             self.count(writes, started);
         }
