@@ -36,7 +36,9 @@ struct Inner {
     /// Terms that had a leader, and the voters of each membership, as leaders showed them.
     terms: BTreeSet<u64>,
     memberships: BTreeSet<Vec<u64>>,
-    installed: u64,
+    installs: u64,
+    /// What snapshots brought each node.
+    installed: BTreeMap<u64, u64>,
 }
 
 fn id_of(entry: &EntrySummary) -> Id {
@@ -135,15 +137,29 @@ impl Judge {
         inner.memberships.insert(voters);
     }
 
-    /// Notes that a snapshot was installed.
-    pub(crate) fn notes_install(&self) {
-        self.lock().installed += 1;
+    /// Snapshots hold what is committed: what some replica has applied.
+    pub(crate) fn installs(&self, node: u64, index: u64) {
+        let mut inner = self.lock();
+        inner.installs += 1;
+        let applied = inner.applied.last_key_value().map_or(0, |(index, _)| *index);
+        if index > applied {
+            inner.find(format_args!(
+                "node {node} installs a snapshot at {index}, of {applied} applied anywhere"
+            ));
+        }
+        let before = inner.installed.entry(node).or_default();
+        *before = index.max(*before);
+    }
+
+    /// The position of the newest snapshot that a node has installed.
+    pub(crate) fn installed(&self, node: u64) -> u64 {
+        self.lock().installed.get(&node).copied().unwrap_or_default()
     }
 
     /// Leaders, snapshots installed, memberships.
     pub(crate) fn noted(&self) -> [u64; 3] {
         let inner = self.lock();
-        [inner.terms.len() as u64, inner.installed, inner.memberships.len() as u64]
+        [inner.terms.len() as u64, inner.installs, inner.memberships.len() as u64]
     }
 
     /// What a replica has applied is committed, for ever.

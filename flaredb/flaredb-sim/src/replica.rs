@@ -84,8 +84,8 @@ impl SnapshotWriter for Installation {
     }
 
     fn finish(self: Box<Self>, applied: Applied) -> io::Result<()> {
-        self.judge.notes_install();
         let index = applied.index;
+        self.judge.installs(self.node, index);
         self.install.finish(from_host(applied)).map_err(fault)?;
         self.durable.flushed(self.node, index);
         Ok(())

@@ -159,7 +159,10 @@ impl World {
         let Some(log) = log_of(host, &frontend, from) else { return };
         self.trace.note(format_args!("node {id} is {} of {} at {applied}", status.role, status.term));
         let flushed = frontend.state.flushed_index();
-        let (purged, committed) = (log.purged_index, status.committed_index);
+        // openraft publishes its position after it has saved what else came in, and applies meanwhile.
+        let committed = [status.committed_index, log.committed_index, self.judge.installed(id)];
+        let committed = committed.into_iter().max().unwrap_or_default();
+        let purged = log.purged_index;
         if purged > flushed || flushed > applied || applied > committed {
             self.judge.find(format_args!(
                 "node {id} has purged up to {purged}, flushed up to {flushed}, applied up to {applied}, of \

@@ -26,6 +26,9 @@ pub struct LogSummary {
     pub purged_index: u64,
     /// The position up to which it has been written.
     pub written_index: u64,
+    /// The position up to which it was known to be committed before any of it was applied. Of what a snapshot brought,
+    /// the log is not told.
+    pub committed_index: u64,
     /// What is there, without a gap.
     pub entries: Vec<EntrySummary>,
 }
@@ -38,6 +41,7 @@ impl Group {
     pub async fn log_summary(&self, from: u64) -> io::Result<LogSummary> {
         let log = &self.0.region_log;
         let (purged_index, written_index) = (log.purged_position(), log.written_position());
+        let committed_index = log.committed_position();
         let start = from.max(1) - 1;
         let entries = log.entries(start..u64::MAX, usize::MAX).await?;
         let summary = |entry: &crate::entry::Entry| {
@@ -49,6 +53,7 @@ impl Group {
                 checksum: crc32fast::hash(entry.record()),
             }
         };
-        Ok(LogSummary { purged_index, written_index, entries: entries.iter().map(summary).collect() })
+        let entries = entries.iter().map(summary).collect();
+        Ok(LogSummary { purged_index, written_index, committed_index, entries })
     }
 }

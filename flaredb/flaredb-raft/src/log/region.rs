@@ -155,6 +155,11 @@ impl RegionLog {
         self.read().written_end
     }
 
+    /// The position up to which entries are known to be committed. Known before any of them is applied.
+    pub(crate) fn committed_position(&self) -> u64 {
+        next(self.read().committed.as_ref())
+    }
+
     pub(super) fn vote(&self) -> Option<Vote> {
         self.read().vote
     }
