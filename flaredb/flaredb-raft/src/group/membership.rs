@@ -2,19 +2,23 @@
 //!
 //! A node joins as a learner, catches up, and is then promoted: a voter that lags would cost the region its
 //! quorum for as long as it catches up. Replacing a dead node is add, promote, remove.
+//!
+//! A leader that is to leave, by a removal that another leader began, changes nothing: it hands over. With a second
+//! change on top of its removal it would lead without being in any membership, which openraft takes for a bug and ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use openraft::{
     BasicNode, ChangeMembers,
+    async_runtime::watch::WatchReceiver as _,
     errors::{ClientWriteError, RaftError},
-    raft::ClientWriteResponse,
+    raft::{ClientWriteResponse, Precondition},
 };
 
 use super::{Group, Role, leader_of, metrics_of};
 use crate::{
     error::ChangeError,
-    types::{TypeConfig, position},
+    types::{StoredMembership, TypeConfig, position},
 };
 
 /// Entries that a learner may lack when it is promoted: what is replicated in the blink of an eye.
@@ -45,8 +49,8 @@ impl Group {
     /// # Errors
     /// See [`ChangeError`].
     pub async fn add_learner(&self, id: u64, endpoint: impl Into<String>) -> Result<(), ChangeError> {
-        let node = BasicNode::new(endpoint.into());
-        self.in_time(self.0.raft.add_learner(id, node, false)).await
+        let nodes = BTreeMap::from([(id, BasicNode::new(endpoint.into()))]);
+        self.change(ChangeMembers::AddNodes(nodes), true).await
     }
 
     /// Makes a learner a voter. Leader only.
@@ -55,12 +59,10 @@ impl Group {
     /// [`ChangeError::Lagging`] while it has not caught up; see [`ChangeError`].
     pub async fn promote(&self, id: u64) -> Result<(), ChangeError> {
         self.check_caught_up(id)?;
-        let change = ChangeMembers::AddVoterIds(BTreeSet::from([id]));
-        self.in_time(self.0.raft.change_membership(change, true)).await
+        self.change(ChangeMembers::AddVoterIds(BTreeSet::from([id])), true).await
     }
 
-    /// Removes a voter or a learner. Leader only. A leader that is to remove itself hands over and names its successor:
-    /// were it to lead on without being a member, until somebody else is elected, it could not change members again.
+    /// Removes a voter or a learner. Leader only. A leader that is to remove itself hands over and names its successor.
     ///
     /// # Errors
     /// [`ChangeError::UnknownMember`] if it is not a member; see [`ChangeError`].
@@ -69,17 +71,15 @@ impl Group {
         if membership.get_node(&id).is_none() {
             return Err(ChangeError::UnknownMember { id });
         }
-        if id == self.0.node_id && self.status().role == Role::Leader {
-            let leader = self.transfer_leader(None).await?;
-            let endpoint = membership.get_node(&leader).map(|node| node.addr.clone());
-            return Err(ChangeError::NotLeader { id: Some(leader), endpoint });
+        if id == self.0.node_id {
+            return Err(self.hand_over().await);
         }
         let ids = BTreeSet::from([id]);
         let change = match membership.voter_ids().any(|voter| voter == id) {
             true => ChangeMembers::RemoveVoters(ids),
             false => ChangeMembers::RemoveNodes(ids),
         };
-        self.in_time(self.0.raft.change_membership(change, false)).await
+        self.change(change, false).await
     }
 
     /// Tells the region that a member is reached elsewhere now. Leader only.
@@ -91,7 +91,7 @@ impl Group {
             return Err(ChangeError::UnknownMember { id });
         }
         let nodes = BTreeMap::from([(id, BasicNode::new(endpoint.into()))]);
-        self.in_time(self.0.raft.change_membership(ChangeMembers::SetNodes(nodes), true)).await
+        self.change(ChangeMembers::SetNodes(nodes), true).await
     }
 
     /// Whether this replica may stand for election by itself. One that may not still votes and replicates.
@@ -148,10 +148,50 @@ impl Group {
         }
     }
 
-    async fn in_time(&self, change: impl Future<Output = Written>) -> Result<(), ChangeError> {
-        let written = tokio::time::timeout(self.0.timing().propose_timeout, change).await;
-        changed(written.map_err(|_late| ChangeError::Indeterminate)?)
+    /// Gives leadership away instead of a change; returns why nothing was changed.
+    async fn hand_over(&self) -> ChangeError {
+        match self.transfer_leader(None).await {
+            Ok(leader) => {
+                let node = metrics_of(&self.0.raft).membership_config.get_node(&leader).cloned();
+                ChangeError::NotLeader { id: Some(leader), endpoint: node.map(|node| node.addr) }
+            }
+            // Who is no member any more is not told who leads.
+            Err(ChangeError::Indeterminate) => ChangeError::NotLeader { id: None, endpoint: None },
+            Err(error) => error,
+        }
     }
+
+    async fn change(&self, change: ChangeMembers<u64, BasicNode>, retain: bool) -> Result<(), ChangeError> {
+        let changed = self.change_what_is_seen(change, retain);
+        let changed = tokio::time::timeout(self.0.timing().propose_timeout, changed).await;
+        changed.map_err(|_late| ChangeError::Indeterminate)?
+    }
+
+    /// Changes the membership that this node has been seen to belong to, and no other.
+    async fn change_what_is_seen(
+        &self,
+        change: ChangeMembers<u64, BasicNode>,
+        retain: bool,
+    ) -> Result<(), ChangeError> {
+        let mut metrics = self.0.raft.metrics();
+        loop {
+            let seen = metrics.borrow_and_update().membership_config.clone();
+            if !stays(&seen, self.0.node_id) {
+                return Err(self.hand_over().await);
+            }
+            let seen = Precondition::LastMembershipLogId { last_membership_log_id: *seen.log_id() };
+            let written = self.0.raft.change_membership_if(change.clone(), retain, [seen]).await;
+            if !matches!(written, Err(RaftError::APIError(ClientWriteError::PreconditionFailed(_)))) {
+                return changed(written);
+            }
+            metrics.changed().await.map_err(|_closed| ChangeError::Stopped)?;
+        }
+    }
+}
+
+/// Whether a node votes on in what a membership is to become.
+fn stays(membership: &StoredMembership, id: u64) -> bool {
+    membership.membership().get_joint_config().last().is_some_and(|voters| voters.contains(&id))
 }
 
 fn alone(id: u64) -> ChangeError {

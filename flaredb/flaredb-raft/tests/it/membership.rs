@@ -113,6 +113,41 @@ async fn leader_hands_over_to_the_node_that_was_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn leader_whose_removal_another_began_hands_over_instead_of_changing_members() {
+    let mut cluster = Cluster::of(1..=3).await;
+    let old = cluster.leader().await;
+    let [leaving, away] = [1, 2, 3].into_iter().filter(|id| *id != old).collect::<Vec<_>>()[..] else {
+        panic!("three nodes")
+    };
+    // Without the other node, the removal is begun and cannot be finished.
+    cluster.kill(away).await;
+    assert_eq!(cluster.group(old).remove(leaving).await, Err(ChangeError::Indeterminate));
+    cluster.restart(away).await;
+    wait_for("the leaving node leads", async || {
+        let leader = cluster.leader().await;
+        cluster.group(leader).transfer_leader(Some(leaving)).await.ok()
+    })
+    .await;
+    wait_for("the first half of the removal is committed", async || {
+        let status = cluster.group(leaving).status();
+        (status.committed_index == status.last_log_index).then_some(())
+    })
+    .await;
+
+    let refused = cluster.group(leaving).remove(away).await;
+    assert!(matches!(refused, Err(ChangeError::NotLeader { .. })), "{refused:?}");
+    let successor = wait_for("another node leads", async || {
+        [old, away].into_iter().find(|id| cluster.group(*id).status().role == Role::Leader)
+    })
+    .await;
+    wait_for("it finishes the removal", async || cluster.group(successor).remove(leaving).await.ok()).await;
+    let members: Vec<u64> = cluster.group(successor).status().members.iter().map(|m| m.id).collect();
+    assert_eq!(members, [1, 2, 3].into_iter().filter(|id| *id != leaving).collect::<Vec<_>>());
+    cluster.propose("after").await.unwrap();
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn leader_that_is_to_remove_itself_hands_over_and_its_successor_removes_it() {
     let cluster = Cluster::of(1..=3).await;
     cluster.propose("before").await.unwrap();
