@@ -151,13 +151,25 @@ impl RdbClient {
         T: Clone,
         F: Future<Output = Result<Response<R>, Status>>,
     {
+        let attempt = |node: Arc<Node>, told| send(node.channel(), self.request(message.clone(), told));
+        self.until_answered(plan, attempt).await
+    }
+
+    /// Attempt after attempt, each at a node and with the time that the node is told.
+    pub(crate) async fn until_answered<R, F>(
+        &self,
+        plan: Plan,
+        attempt_at: impl Fn(Arc<Node>, Option<Duration>) -> F,
+    ) -> Result<(Arc<Node>, R), Error>
+    where
+        F: Future<Output = Result<Response<R>, Status>>,
+    {
         let mut retries = Retries::new(self, plan);
         loop {
             let attempt = retries.next_attempt();
             // A stream has a deadline for its opening alone, of which the server must not hear.
             let told = (!plan.stream).then_some(attempt.left);
-            let request = self.request(message.clone(), told);
-            match timeout_at(attempt.deadline, send(attempt.node.channel(), request)).await {
+            match timeout_at(attempt.deadline, attempt_at(Arc::clone(&attempt.node), told)).await {
                 Ok(Ok(response)) => return Ok((attempt.node, response.into_inner())),
                 Ok(Err(status)) => retries.failed(&attempt.node, &status).await?,
                 Err(_elapsed) => retries.unanswered(&attempt).await?,

@@ -12,11 +12,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use flaredb_proto::v1::{CommitFailure, CommitOutcome, CommitRequest, commit_outcome};
+use flaredb_proto::v1::{CommitFailure, CommitOutcome, CommitRequest, CommitResponse, commit_outcome};
 use futures::{Stream, stream};
 use prost::Message as _;
 use tokio::sync::mpsc;
-use tonic::{Code, Request, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::{
     Error, NodeError, RdbClient, check,
@@ -34,7 +34,7 @@ const PLAN: Plan = Plan { stream: true, ..Plan::READ };
 /// The revisions of a stream's batches, in the order in which they were sent.
 ///
 /// The error of one batch does not stop the others. After [`Error::Unavailable`] the node may not lead any more: open
-/// another stream. [`Error::Indeterminate`] as the last item speaks for every batch that has had no answer before it.
+/// another stream. As the last item it says that no batch without an answer before it has happened. [`Error::Indeterminate`] as the last item speaks for every batch that has had no answer before it.
 pub struct Commits(Pin<Box<dyn Stream<Item = Result<u64, Error>> + Send>>);
 
 impl Stream for Commits {
@@ -111,7 +111,12 @@ async fn step(open: Option<Open>) -> Option<(Result<u64, Error>, Option<Open>)> 
             Some((read(outcome, &open.endpoint), Some(open)))
         }
         Ok(None) if open.all_answered() => None,
-        Ok(None) => Some((Err(open.lost("the stream ended".to_owned())), None)),
+        Ok(None) => {
+            let message = "the stream ended".to_owned();
+            let well = ended_well(&mut open.answers).await;
+            let error = if well { unavailable(open.endpoint, message) } else { open.lost(message) };
+            Some((Err(error), None))
+        }
         Err(status) => Some((Err(open.lost(outcome::words(&status))), None)),
     }
 }
@@ -133,19 +138,35 @@ fn unavailable(endpoint: String, message: String) -> Error {
     Error::Unavailable { source: NodeError { endpoint, message } }
 }
 
-fn read(outcome: CommitOutcome, endpoint: &str) -> Result<u64, Error> {
+/// Whether the node, and nobody else, has ended the stream: then it has taken nothing but what it answered.
+pub(crate) async fn ended_well(answers: &mut Streaming<CommitOutcome>) -> bool {
+    matches!(answers.trailers().await, Ok(Some(_)))
+}
+
+/// The answer that a call of its own would have brought.
+pub(crate) fn answer(outcome: CommitOutcome) -> Result<Response<CommitResponse>, Status> {
     match outcome.outcome {
-        Some(commit_outcome::Outcome::Answer(answer)) => committed(answer),
-        Some(commit_outcome::Outcome::Failure(failure)) => Err(failed(failure, endpoint)),
-        None => Err(Error::protocol(endpoint, "an outcome of no known kind".to_owned())),
+        Some(commit_outcome::Outcome::Answer(answer)) => Ok(Response::new(answer)),
+        Some(commit_outcome::Outcome::Failure(failure)) => Err(status(failure)),
+        None => Err(Status::unknown("an outcome of no known kind")),
     }
 }
 
-fn failed(failure: CommitFailure, endpoint: &str) -> Error {
+fn status(failure: CommitFailure) -> Status {
     let details = failure.detail.map(|detail| detail.encode_to_vec()).unwrap_or_default();
-    let status = Status::with_details(Code::from_i32(failure.code), failure.message, details.into());
-    let source = || NodeError { endpoint: endpoint.to_owned(), message: outcome::words(&status) };
-    match outcome::of(&status, endpoint) {
+    Status::with_details(Code::from_i32(failure.code), failure.message, details.into())
+}
+
+fn read(outcome: CommitOutcome, endpoint: &str) -> Result<u64, Error> {
+    match answer(outcome) {
+        Ok(answer) => committed(answer.into_inner()),
+        Err(status) => Err(failed(&status, endpoint)),
+    }
+}
+
+fn failed(status: &Status, endpoint: &str) -> Error {
+    let source = || NodeError { endpoint: endpoint.to_owned(), message: outcome::words(status) };
+    match outcome::of(status, endpoint) {
         Outcome::Refused(error) => error,
         Outcome::Unknown => Error::Indeterminate { source: source() },
         Outcome::Redirected(_) | Outcome::Unreachable | Outcome::Unavailable | Outcome::Busy => {

@@ -27,6 +27,7 @@ mod into_bytes;
 mod maintenance;
 mod namespaces;
 mod outcome;
+mod pipe;
 mod pool;
 mod raw;
 mod scan;

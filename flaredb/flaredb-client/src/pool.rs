@@ -10,7 +10,7 @@ use std::sync::{
 
 use tonic::transport::{Channel, Endpoint};
 
-use crate::{ClientConfig, Error, config::Dialer};
+use crate::{ClientConfig, Error, config::Dialer, pipe::Pipe};
 
 /// More nodes than any cluster has; beyond it, redirects are not learned.
 const NODES_MAX: usize = 64;
@@ -33,6 +33,8 @@ pub(crate) struct Node {
     pub(crate) address: String,
     endpoint: Endpoint,
     channel: OnceLock<Channel>,
+    /// The way of its batches.
+    pub(crate) pipe: Pipe,
 }
 
 /// The nodes, and where each route starts.
@@ -152,7 +154,13 @@ impl Pool {
             ));
         }
         let index = nodes.len();
-        nodes.push(Arc::new(Node { index, address: address.to_owned(), endpoint, channel: OnceLock::new() }));
+        nodes.push(Arc::new(Node {
+            index,
+            address: address.to_owned(),
+            endpoint,
+            channel: OnceLock::new(),
+            pipe: Pipe::default(),
+        }));
         Ok(index)
     }
 }

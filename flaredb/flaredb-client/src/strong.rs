@@ -1,5 +1,7 @@
 //! Records of Strong namespaces: linearizable, versioned, written under a compare.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use flaredb_proto::{
     v1::{
@@ -13,6 +15,7 @@ use tonic::transport::Channel;
 use crate::{
     Error, IntoBytes, RdbClient, check,
     client::{ANSWER_BYTES_MAX, Plan},
+    pool::Node,
 };
 
 /// What a linearizable read found.
@@ -154,6 +157,8 @@ impl RdbClient {
 
     /// Applies a batch of writes, all of one revision, if every compare holds; returns the revision.
     ///
+    /// Batches of the same client (or its clones) that are under way together share a stream to the leader.
+    ///
     /// With an idempotency id ([`idempotency_id`] makes one), an unknown outcome is resolved by asking again until the
     /// deadline. Without one it is told.
     ///
@@ -162,8 +167,11 @@ impl RdbClient {
     pub async fn commit(&self, request: CommitRequest) -> Result<u64, Error> {
         check::batch(&request)?;
         let plan = if request.idempotency_id.is_empty() { Plan::ONCE } else { Plan::IDEMPOTENT };
-        let send = |channel, request| async move { strong(channel).commit(request).await };
-        committed(self.call(plan, request, send).await?)
+        let attempt = |node: Arc<Node>, told| {
+            let batch = request.clone();
+            async move { self.commit_at(&node, batch, told).await }
+        };
+        committed(self.until_answered(plan, attempt).await?.1)
     }
 
     /// Reads one page of a key range. The next page starts at `next_key` and asks for the same revision.

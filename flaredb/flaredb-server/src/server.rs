@@ -44,6 +44,9 @@ const STREAMS: &[&str] = &[
     "/photon.raft.v1.RaftTransport/InstallSnapshot",
 ];
 
+/// RPCs that last until their client has no more, and answer what they took when the process drains.
+const FINISHING: &[&str] = &["/photon.flaredb.v1.KvCas/CommitEach"];
+
 /// What nodes keep each other alive by: few and small, and never to be refused because many clients call.
 const VITAL: &[&str] = &[
     "/photon.raft.v1.RaftTransport/Heartbeat",
@@ -84,6 +87,7 @@ fn services(node: &Arc<Node>, request_bytes_max: usize) -> GrpcServer {
         .descriptors(flaredb_proto::FILE_DESCRIPTOR_SET)
         .descriptors(flaredb_raft::FILE_DESCRIPTOR_SET)
         .streams(STREAMS)
+        .finishing(FINISHING)
         .vital(VITAL)
         .service(KvCasServer::new(api.clone()).max_decoding_message_size(request_bytes_max))
         .service(KvRawServer::new(api.clone()).max_decoding_message_size(request_bytes_max))

@@ -41,7 +41,17 @@ use crate::service::BoxError;
 pub struct GrpcServer {
     services: Vec<(&'static str, Box<dyn Handler>)>,
     descriptors: Vec<&'static [u8]>,
+    rules: RpcRules,
+}
+
+/// RPCs for which not the usual rules hold, as `/package.Service/Method`.
+#[derive(Debug, Default)]
+pub(crate) struct RpcRules {
+    /// They last, and end when the process drains.
     streams: BTreeSet<&'static str>,
+    /// They last, and end by themselves.
+    finishing: BTreeSet<&'static str>,
+    /// They are let in however many calls are in flight.
     vital: BTreeSet<&'static str>,
 }
 
@@ -63,7 +73,15 @@ impl GrpcServer {
     /// as calls in flight. Their responses end, with UNAVAILABLE, when the process drains.
     #[must_use]
     pub fn streams(mut self, paths: &[&'static str]) -> Self {
-        self.streams.extend(paths);
+        self.rules.streams.extend(paths);
+        self
+    }
+
+    /// Names RPCs that last as [`GrpcServer::streams`] do, but end by themselves when the process drains, after they
+    /// have answered what they took. The process waits for them no longer than for calls.
+    #[must_use]
+    pub fn finishing(mut self, paths: &[&'static str]) -> Self {
+        self.rules.finishing.extend(paths);
         self
     }
 
@@ -71,7 +89,7 @@ impl GrpcServer {
     /// alive. Were they refused under load, the load would take the cluster down.
     #[must_use]
     pub fn vital(mut self, paths: &[&'static str]) -> Self {
-        self.vital.extend(paths);
+        self.rules.vital.extend(paths);
         self
     }
 
@@ -88,6 +106,12 @@ impl GrpcServer {
     }
 }
 
+impl RpcRules {
+    fn all(&self) -> impl Iterator<Item = &&'static str> {
+        self.streams.iter().chain(&self.finishing).chain(&self.vital)
+    }
+}
+
 impl GrpcServer {
     /// Names of the services added so far.
     pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
@@ -100,7 +124,7 @@ impl fmt::Debug for GrpcServer {
         let names = self.names().collect::<Vec<_>>();
         f.debug_struct("GrpcServer")
             .field("services", &names)
-            .field("streams", &self.streams)
+            .field("rules", &self.rules)
             .finish_non_exhaustive()
     }
 }

@@ -219,10 +219,16 @@ impl Script {
         state.authorization = header("authorization");
         state.timeouts += usize::from(header("grpc-timeout").is_some());
         let end = state.forever.clone();
+        // Beside calls, a client opens streams by itself, whenever it gets to it.
+        let streams = *state.asked.last().unwrap() == Asked::CommitEach;
+        let fits = |step: &Step| match step {
+            Step::CommitEach(..) => streams,
+            Step::Fails(_) => true,
+            _ => !streams,
+        };
+        let next = state.script.iter().position(fits);
         // The end of a script is a mistake of the test, which must not look like something to retry.
-        state
-            .script
-            .pop_front()
+        next.and_then(|next| state.script.remove(next))
             .ok_or_else(|| end.unwrap_or_else(|| Status::failed_precondition("script is over")))
     }
 }

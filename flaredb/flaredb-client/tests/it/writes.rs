@@ -61,6 +61,73 @@ async fn stream_is_opened_at_the_leader_and_a_batch_that_failed_does_not_end_it(
     assert!(commits.next().await.is_none());
 }
 
+/// A client with a batch under way that gets no answer, for as long as its task is kept.
+async fn beside_a_silent_one(node: &Node) -> (RdbClient, JoinSet<Result<u64, Error>>) {
+    let client = client(&[node]);
+    node.plays([Step::Silence]);
+    let (silent, mut tasks) = (client.clone(), JoinSet::new());
+    tasks.spawn(async move { silent.commit(batch(bytes::Bytes::new())).await });
+    while node.asked().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    (client, tasks)
+}
+
+/// A client whose batches go through a stream, after the first answer, which is revision 5.
+async fn in_a_stream(
+    node: &Node,
+    answers: Vec<CommitOutcome>,
+    end: Option<Status>,
+) -> (RdbClient, JoinSet<Result<u64, Error>>) {
+    let (client, silent) = beside_a_silent_one(node).await;
+    node.plays([Step::CommitEach(answers, end)]);
+    // Until the stream is open, each of them is a call.
+    loop {
+        node.plays([committed(3)]);
+        if client.commit(batch(bytes::Bytes::new())).await.unwrap() == 5 {
+            return (client, silent);
+        }
+    }
+}
+
+fn commits(node: &Node) -> usize {
+    node.asked().into_iter().filter(|asked| matches!(asked, Asked::Commit(_))).count()
+}
+
+#[tokio::test]
+async fn batches_beside_each_other_share_a_stream_and_are_in_doubt_when_it_breaks() {
+    let node = Node::start([]).await;
+    let cut = Some(Status::unavailable("cut"));
+    let (client, _silent) = in_a_stream(&node, vec![outcome(5), outcome(6), failed()], cut).await;
+    let calls = commits(&node);
+    assert_eq!(client.commit(batch(bytes::Bytes::new())).await.unwrap(), 6);
+    for _failed_then_cut in 0..2 {
+        let in_doubt = client.commit(batch(bytes::Bytes::new())).await;
+        assert!(matches!(in_doubt, Err(Error::Indeterminate { .. })), "{in_doubt:?}");
+    }
+    assert_eq!(commits(&node), calls);
+    assert_eq!(client.commit(batch(bytes::Bytes::new())).await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn batch_that_a_stream_ended_without_taking_is_sent_again_even_without_an_id() {
+    let node = Node::start([]).await;
+    let (client, _silent) = in_a_stream(&node, vec![outcome(5)], None).await;
+    let calls = commits(&node);
+    assert_eq!(client.commit(batch(bytes::Bytes::new())).await.unwrap(), 3);
+    assert_eq!(commits(&node), calls + 1);
+}
+
+#[tokio::test]
+async fn node_that_opens_no_stream_gets_calls() {
+    let node = Node::start([]).await;
+    let (client, _silent) = beside_a_silent_one(&node).await;
+    for revision in 1..20 {
+        node.plays([committed(revision)]);
+        assert_eq!(client.commit(batch(bytes::Bytes::new())).await.unwrap(), revision);
+    }
+}
+
 fn failed() -> CommitOutcome {
     let detail = Some(ErrorDetail { kind: Some(Kind::Indeterminate(true)) });
     let failure = CommitFailure { code: 2, message: "nobody knows".to_owned(), detail };

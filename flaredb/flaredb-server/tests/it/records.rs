@@ -6,7 +6,7 @@ use flaredb_client::{
     CommitRequest, Compare, Error, RdbClient, ScanRequest, Swap, Write, idempotency_id, write::Op,
 };
 use flaredb_proto::v1::{NamespaceMode, RawPutRequest, kv_raw_client::KvRawClient};
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{StreamExt as _, TryStreamExt as _, future::join_all};
 use tonic::Code;
 
 use crate::cloud::{Cloud, Running, create};
@@ -81,6 +81,38 @@ async fn each_batch_of_a_stream_is_committed_and_one_that_is_refused_does_not_st
     let revisions: BTreeSet<u64> = later.into_iter().map(Result::unwrap).collect();
     assert_eq!(revisions.len(), 500);
     assert_eq!(client.get("notes", "c").await.unwrap().revision, 501);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stream_of_a_node_that_stops_leaves_no_batch_in_doubt() {
+    let cloud = Cloud::new();
+    let (node, client) = strong(&cloud).await;
+    let (sender, mut commits) = client.commit_each().await.unwrap();
+    let sending = async move { while sender.send(batch(&["a"])).await.is_ok() {} };
+    let answers = async move {
+        commits.next().await.unwrap().unwrap();
+        let (rest, ()) = tokio::join!(commits.collect::<Vec<_>>(), node.stop());
+        rest
+    };
+    let ((), answers) = tokio::join!(sending, answers);
+    let failed: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
+    assert!(failed.iter().all(|error| matches!(error, Error::Unavailable { .. })), "{failed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batches_under_way_together_take_effect_once_each() {
+    let cloud = Cloud::new();
+    let (node, client) = strong(&cloud).await;
+    let writers = (0..40).map(|_| async {
+        let mut revisions = Vec::new();
+        for _ in 0..10 {
+            revisions.push(client.commit(batch(&["a"])).await.unwrap());
+        }
+        revisions
+    });
+    let revisions: BTreeSet<u64> = join_all(writers).await.into_iter().flatten().collect();
+    assert_eq!(revisions, (1..=400).collect());
     node.stop().await;
 }
 

@@ -113,6 +113,7 @@ impl Rules {
 
     fn until(&self, rpc: &Rpc, deadline: Option<Instant>) -> Until {
         match deadline {
+            _ if rpc.finishes => Until::Sent,
             _ if rpc.lasts => Until::Draining(Box::pin(self.draining.clone().cancelled_owned())),
             Some(deadline) if rpc.server_streaming => Until::Deadline(Box::pin(sleep_until(deadline))),
             _ => Until::Sent,

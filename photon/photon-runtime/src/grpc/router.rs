@@ -14,7 +14,7 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 
 use super::{
-    GrpcServer,
+    GrpcServer, RpcRules,
     descriptors::{DescriptorError, RpcPath, rpc_paths},
     metrics::{GrpcMetrics, RpcMetrics},
     service::Handler,
@@ -35,8 +35,10 @@ pub(crate) struct Router {
 /// One RPC.
 pub(super) struct Rpc {
     handler: Arc<dyn Handler>,
-    /// It lasts: no deadline of ours, not counted, ended by a drain.
+    /// It lasts: no deadline of ours, not counted.
     pub(super) lasts: bool,
+    /// It ends by itself when the process drains.
+    pub(super) finishes: bool,
     /// It is let in however many calls are in flight, and not counted among them.
     pub(super) vital: bool,
     /// Its response is many messages, so that a deadline must hold while they are sent.
@@ -80,7 +82,7 @@ impl Router {
             let own = described.iter().filter(|rpc| rpc.service == name);
             let before = rpcs.len();
             for rpc in own {
-                let (path, rpc) = Rpc::new(rpc, &handler, (&server.streams, &server.vital), metrics);
+                let (path, rpc) = Rpc::new(rpc, &handler, &server.rules, metrics);
                 if rpcs.insert(path, rpc).is_some() {
                     return Err(RouterError::Twice(name.to_owned()));
                 }
@@ -89,8 +91,7 @@ impl Router {
                 return Err(RouterError::Undescribed(name.to_owned()));
             }
         }
-        let mut named = server.streams.iter().chain(&server.vital);
-        match named.find(|path| !rpcs.contains_key(**path)) {
+        match server.rules.all().find(|path| !rpcs.contains_key(**path)) {
             Some(path) => Err(RouterError::NoSuchRpc((*path).to_owned())),
             None => Ok(Self { rpcs, unknown: metrics.of_rpc("unknown") }),
         }
@@ -109,14 +110,16 @@ impl Rpc {
     fn new(
         rpc: &RpcPath,
         handler: &Arc<dyn Handler>,
-        (streams, vital): (&BTreeSet<&'static str>, &BTreeSet<&'static str>),
+        rules: &RpcRules,
         metrics: &GrpcMetrics,
     ) -> (String, Self) {
         let path = rpc.path();
-        let (lasts, vital) = (streams.contains(path.as_str()), vital.contains(path.as_str()));
+        let finishes = rules.finishing.contains(path.as_str());
+        let lasts = finishes || rules.streams.contains(path.as_str());
+        let vital = rules.vital.contains(path.as_str());
         let metrics = metrics.of_rpc(&path);
         let handler = Arc::clone(handler);
-        (path, Self { handler, lasts, vital, server_streaming: rpc.server_streaming, metrics })
+        (path, Self { handler, lasts, finishes, vital, server_streaming: rpc.server_streaming, metrics })
     }
 
     pub(super) fn call(&self, request: Request<Body>) -> impl Future<Output = Response<Body>> + Send + use<> {

@@ -9,7 +9,7 @@ use tonic_health::pb::{
 
 use crate::{
     cloud::{Client, Cloud, client, soon},
-    probe::{LAST, Probe, WAIT, gate},
+    probe::{FINISH, LAST, Probe, WAIT, gate},
 };
 
 async fn entered(name: &str) {
@@ -53,6 +53,25 @@ async fn stream_that_lasts_ends_with_unavailable_when_the_process_drains() {
     assert_eq!(stream.message().await.unwrap().as_deref(), Some("first"));
     let (ended, stopped) = soon("the drain", async { tokio::join!(stream.message(), process.stop()) }).await;
     assert_eq!(ended.unwrap_err().code(), Code::Unavailable);
+    stopped.unwrap();
+}
+
+#[tokio::test]
+async fn stream_that_finishes_by_itself_is_not_cut_when_the_process_drains() {
+    let cloud = Cloud::new();
+    let process = cloud.start("finish").await;
+    let client = client(&process, &cloud.operator()).await;
+    let mut stream = client.stream(FINISH).await.unwrap();
+    assert_eq!(stream.message().await.unwrap().as_deref(), Some("first"));
+    let draining = process.shutdown().draining();
+    let rest = async {
+        draining.cancelled().await;
+        gate("finish").open.add_permits(1);
+        (stream.message().await, stream.message().await)
+    };
+    let ((last, end), stopped) = soon("the drain", async { tokio::join!(rest, process.stop()) }).await;
+    assert_eq!(last.unwrap().as_deref(), Some("last"));
+    assert_eq!(end.unwrap(), None);
     stopped.unwrap();
 }
 

@@ -30,6 +30,8 @@ pub(crate) const VITAL: &str = "/photon.test.Probe/Vital";
 pub(crate) const WAIT: &str = "/photon.test.Probe/Wait";
 pub(crate) const COUNT: &str = "/photon.test.Probe/Count";
 pub(crate) const LAST: &str = "/photon.test.Probe/Last";
+/// Ends by itself, once its gate is open.
+pub(crate) const FINISH: &str = "/photon.test.Probe/Finish";
 
 /// The service's configuration.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -102,6 +104,7 @@ impl Service for Probe {
         Ok(GrpcServer::new()
             .descriptors(descriptors())
             .streams(&[LAST])
+            .finishing(&[FINISH])
             .vital(&[VITAL])
             .service(Calls(gate))
             .into())
@@ -118,7 +121,8 @@ fn descriptors() -> &'static [u8] {
             server_streaming: Some(server_streaming),
             ..Default::default()
         };
-        let methods = [(WHO, false), (VITAL, false), (WAIT, false), (COUNT, true), (LAST, true)];
+        let methods =
+            [(WHO, false), (VITAL, false), (WAIT, false), (COUNT, true), (LAST, true), (FINISH, true)];
         let service = ServiceDescriptorProto {
             name: Some("Probe".to_owned()),
             method: methods.map(|(path, streams)| method(path, streams)).to_vec(),
@@ -146,6 +150,7 @@ struct Who;
 struct Wait(Arc<Gate>);
 struct Count;
 struct Last;
+struct Finish(Arc<Gate>);
 
 impl NamedService for Calls {
     const NAME: &'static str = "photon.test.Probe";
@@ -168,6 +173,7 @@ impl tower::Service<http::Request<Body>> for Calls {
                 WHO | VITAL => grpc.unary(Who, request).await,
                 WAIT => grpc.unary(Wait(gate), request).await,
                 COUNT => grpc.server_streaming(Count, request).await,
+                FINISH => grpc.server_streaming(Finish(gate), request).await,
                 LAST => grpc.server_streaming(Last, request).await,
                 _ => Status::unimplemented("no such method").into_http(),
             })
@@ -215,6 +221,22 @@ impl ServerStreamingService<String> for Count {
 
     fn call(&mut self, _request: Request<String>) -> Self::Future {
         ready(Ok(Response::new(endless()))).boxed()
+    }
+}
+
+impl ServerStreamingService<String> for Finish {
+    type Response = String;
+    type ResponseStream = Texts;
+    type Future = BoxFuture<'static, Result<Response<Texts>, Status>>;
+
+    fn call(&mut self, _request: Request<String>) -> Self::Future {
+        let gate = Arc::clone(&self.0);
+        let last = async move {
+            gate.open.acquire().await.unwrap().forget();
+            Ok("last".to_owned())
+        };
+        let texts = stream::iter([Ok("first".to_owned())]).chain(stream::once(last)).boxed();
+        ready(Ok(Response::new(texts))).boxed()
     }
 }
 
