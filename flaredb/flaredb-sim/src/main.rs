@@ -219,6 +219,7 @@ fn play_many(many: &Many) -> Result<bool> {
 
 /// Switches bugs on one by one; each must be found.
 fn find_planted(many: &Many, name: &str) -> Result<bool> {
+    planted::check_built()?;
     let bugs = match name {
         "all" => Bug::value_variants().to_vec(),
         name => vec![Bug::from_str(name, false).map_err(anyhow::Error::msg)?],
