@@ -2,11 +2,12 @@
 //!
 //! A stamp is never below one that this process gave or took before, so that a write which follows another one
 //! also wins over it. It refuses stamps far ahead of the local clock: one broken clock must not make the records
-//! of everybody else unwritable for years.
+//! of everybody else unwritable for years. Nor must a local clock that is set back while the process runs, so the
+//! time that has gone by since the start counts for that as well.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// How far ahead of this node's clock a caller's timestamp may be.
@@ -25,9 +26,17 @@ pub(crate) struct TooFarAhead {
 }
 
 /// Gives timestamps that only rise.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Clock {
     last: AtomicU64,
+    started: Instant,
+    started_wall_ms: u64,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self { last: AtomicU64::default(), started: Instant::now(), started_wall_ms: wall_ms() }
+    }
 }
 
 impl Clock {
@@ -41,7 +50,8 @@ impl Clock {
     /// # Errors
     /// [`TooFarAhead`]: the timestamp is refused, and the clock is as it was.
     pub(crate) fn observe(&self, ts: u64) -> Result<(), TooFarAhead> {
-        self.observe_at(ts, wall_ms())
+        let steady_ms = self.started_wall_ms.saturating_add(millis(self.started.elapsed()));
+        self.observe_at(ts, wall_ms(), steady_ms)
     }
 
     fn tick(&self, wall_ms: u64) -> u64 {
@@ -52,8 +62,8 @@ impl Clock {
         }
     }
 
-    fn observe_at(&self, ts: u64, wall_ms: u64) -> Result<(), TooFarAhead> {
-        let ahead_ms = (ts >> COUNTER_BITS).saturating_sub(wall_ms);
+    fn observe_at(&self, ts: u64, wall_ms: u64, steady_ms: u64) -> Result<(), TooFarAhead> {
+        let ahead_ms = (ts >> COUNTER_BITS).saturating_sub(wall_ms.max(steady_ms));
         if u128::from(ahead_ms) > AHEAD_MAX.as_millis() {
             return Err(TooFarAhead { ts, ahead_ms });
         }
@@ -92,7 +102,7 @@ mod tests {
     fn an_observed_stamp_is_passed_by_the_next_one() {
         let clock = Clock::default();
         let seen = (1_400 << COUNTER_BITS) + 7;
-        clock.observe_at(seen, 1_000).unwrap();
+        clock.observe_at(seen, 1_000, 1_000).unwrap();
         assert_eq!(clock.tick(1_000), seen + 1);
     }
 
@@ -100,7 +110,16 @@ mod tests {
     fn a_stamp_from_the_far_future_is_refused_and_changes_nothing() {
         let clock = Clock::default();
         let ahead = 1_501 << COUNTER_BITS;
-        assert_eq!(clock.observe_at(ahead, 1_000), Err(TooFarAhead { ts: ahead, ahead_ms: 501 }));
+        assert_eq!(clock.observe_at(ahead, 1_000, 1_000), Err(TooFarAhead { ts: ahead, ahead_ms: 501 }));
         assert_eq!(clock.tick(1_000), 1_000 << COUNTER_BITS);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_or_forward_refuses_no_stamp_of_the_present() {
+        let clock = Clock::default();
+        let (now, hour) = (7_200_000, 3_600_000);
+        clock.observe_at(now << COUNTER_BITS, now - hour, now).unwrap();
+        clock.observe_at((now + 1) << COUNTER_BITS, now + hour, now + 1).unwrap();
+        assert!(clock.observe_at((now + hour) << COUNTER_BITS, now - hour, now).is_err());
     }
 }
