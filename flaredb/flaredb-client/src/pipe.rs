@@ -1,8 +1,8 @@
 //! Batches of many callers through one stream to a node.
 //!
 //! A call of its own costs more than a small write does, on both sides. So batches that are under way together at a node
-//! share a stream (`KvCas.CommitEach`). A lone batch is a call of its own, and so is one that finds no place in the
-//! stream: the stream is never the only way, and opening it never delays a write.
+//! share a stream (`KvCas.CommitEach`), which is opened when there are several. A batch that finds no place in a stream is
+//! a call of its own: the stream is never the only way, and opening it never delays a write.
 //!
 //! What callers are told is what a call would have told them. A node answers in order what it takes from a stream, and
 //! one that ends a stream as it should has taken nothing beyond its last answer. So a batch without an answer did not
@@ -112,21 +112,23 @@ impl RdbClient {
         batch: CommitRequest,
         told: Option<Duration>,
     ) -> Answer {
-        let before = node.pipe.under_way.fetch_add(1, Ordering::Relaxed);
+        let beside_others = node.pipe.under_way.fetch_add(1, Ordering::Relaxed) > 0;
         let _under_way = UnderWay(&node.pipe.under_way);
-        // Nothing to share a stream with.
-        if before == 0 {
-            return strong(node.channel()).commit(self.request(batch, told)).await;
-        }
-        match self.enter(node, batch) {
+        match self.enter(node, batch, beside_others) {
             // Nobody dropped it but the stream, before it sent the batch.
             Ok(answered) => answered.await.unwrap_or_else(|_dropped| Err(not_taken())),
             Err(batch) => strong(node.channel()).commit(self.request(batch, told)).await,
         }
     }
 
-    /// Puts a batch into the node's stream, or gives it back; opens the stream for those to come.
-    fn enter(&self, node: &Node, batch: CommitRequest) -> Result<oneshot::Receiver<Answer>, CommitRequest> {
+    /// Puts a batch into the node's stream, or gives it back; where others are under way beside it, the stream is opened
+    /// for those to come.
+    fn enter(
+        &self,
+        node: &Node,
+        batch: CommitRequest,
+        beside_others: bool,
+    ) -> Result<oneshot::Receiver<Answer>, CommitRequest> {
         let mut line = locked(&node.pipe.line);
         match &*line {
             Line::Open(open) => match open.send(batch) {
@@ -139,6 +141,7 @@ impl RdbClient {
             },
             Line::Opening => {}
             Line::Refused(until) if *until > Instant::now() => {}
+            Line::Closed | Line::Refused(_) if !beside_others => {}
             Line::Closed | Line::Refused(_) => {
                 *line = Line::Opening;
                 node.pipe.open(node.channel(), self.request((), None));
