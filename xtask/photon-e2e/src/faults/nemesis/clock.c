@@ -1,7 +1,11 @@
 /* A wall clock that is off by as many nanoseconds as the file says that PHOTON_CLOCK names; put before libc by the
- * dynamic linker. It takes no lock and allocates nothing, because allocators tell the time as well. */
+ * dynamic linker. It takes no lock and allocates nothing, because allocators tell the time as well. Waits until a time
+ * of that clock go by it too, as they do by the kernel's: else a thread of RocksDB that waits for its turn to come
+ * finds it still ahead, asks again without having waited, and takes a whole processor for as long as the clock is
+ * behind. */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -29,14 +33,27 @@ static int64_t offset(void) {
     return *mapped;
 }
 
+static struct timespec later(struct timespec when, int64_t by_ns) {
+    int64_t ns = when.tv_nsec + by_ns % SECOND_NS;
+    when.tv_sec += by_ns / SECOND_NS + (ns >= SECOND_NS) - (ns < 0);
+    when.tv_nsec = (ns + SECOND_NS) % SECOND_NS;
+    return when;
+}
+
 int clock_gettime(clockid_t clock, struct timespec *now) {
     if (syscall(SYS_clock_gettime, clock, now) != 0) return -1;
-    if (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE) {
-        int64_t off = offset(), ns = now->tv_nsec + off % SECOND_NS;
-        now->tv_sec += off / SECOND_NS + (ns >= SECOND_NS) - (ns < 0);
-        now->tv_nsec = (ns + SECOND_NS) % SECOND_NS;
-    }
+    if (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE) *now = later(*now, offset());
     return 0;
+}
+
+/* Where glibc notes which clock a condition goes by. */
+static int is_monotonic(const pthread_cond_t *condition) { return (condition->__data.__wrefs & 2) != 0; }
+
+int pthread_cond_timedwait(pthread_cond_t *restrict condition, pthread_mutex_t *restrict mutex,
+                           const struct timespec *restrict until) {
+    if (is_monotonic(condition)) return pthread_cond_clockwait(condition, mutex, CLOCK_MONOTONIC, until);
+    struct timespec shifted = later(*until, -offset());
+    return pthread_cond_clockwait(condition, mutex, CLOCK_REALTIME, &shifted);
 }
 
 int gettimeofday(struct timeval *restrict now, void *restrict zone) {
