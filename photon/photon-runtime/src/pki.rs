@@ -23,8 +23,9 @@ use crate::identity::{Identity, IdentityError};
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 const LIFETIME_MAX: Duration = DAY.saturating_mul(3_653);
-/// Clocks of two machines differ; a certificate that is valid from this second on is not valid everywhere.
-const CLOCK_SKEW: Duration = Duration::from_secs(300);
+/// Clocks of two machines differ; a certificate that is valid from this second on is not valid everywhere. A clock that
+/// is an hour behind, as by a wrong time zone, must not refuse new peers.
+const CLOCK_SKEW: Duration = Duration::from_secs(2 * 3_600);
 
 /// From when to when a certificate counts: 24 hours to 10 years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +74,7 @@ pub enum PkiError {
 }
 
 impl Validity {
-    /// Valid for `lifetime` from `now`, and some minutes earlier for clocks that are behind.
+    /// Valid for `lifetime` from `now`, and two hours earlier for clocks that are behind.
     ///
     /// # Errors
     /// [`PkiError::Lifetime`]
@@ -173,6 +174,13 @@ mod tests {
         for (days, accepted) in [(0, false), (1, true), (3_650, true), (3_660, false)] {
             assert_eq!(Validity::days(days).is_ok(), accepted, "{days}");
         }
+    }
+
+    #[test]
+    fn certificate_counts_by_a_clock_that_is_an_hour_behind() {
+        let now = OffsetDateTime::now_utc();
+        let validity = Validity::starting(now, DAY).unwrap();
+        assert!(validity.from <= now - Duration::from_secs(3_600));
     }
 
     #[test]
