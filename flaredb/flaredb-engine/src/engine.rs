@@ -4,7 +4,8 @@ use std::{path::Path, sync::Arc};
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
-    DEFAULT_COLUMN_FAMILY_NAME, FlushOptions, ReadOptions, SliceTransform, WriteBatch, WriteOptions,
+    DEFAULT_COLUMN_FAMILY_NAME, FlushOptions, ReadOptions, SliceTransform, WriteBatch, WriteBufferManager,
+    WriteOptions,
 };
 
 use crate::{EngineError, OpenError, Region, keys};
@@ -21,8 +22,8 @@ pub(crate) const RAW: &str = "raw";
 const BLOOM_BITS: f64 = 10.0;
 const BLOCK_BYTES: usize = 16 << 10;
 const MEMTABLE_BYTES: usize = 32 << 20;
-/// Memory for writes that are not on disk yet, of all families.
-const MEMTABLES_BYTES: usize = 128 << 20;
+/// With less memory than this for writes that are not on disk yet, files would be small and merged all the time.
+const MEMTABLES_BYTES_MIN: usize = 32 << 20;
 
 /// When a write is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,13 +39,15 @@ pub enum Durability {
 pub struct Options {
     /// When a write is on disk.
     pub durability: Durability,
-    /// Memory for cached blocks, and as much again for each region's records that were written lately.
-    pub block_cache_bytes: u64,
+    /// Memory for what is kept to be fast: a quarter for what each region remembers of its writes, the rest for blocks
+    /// of files with their indices and filters, and for writes that are not on disk yet, which may take a third of all
+    /// and at least 32 MiB.
+    pub memory_bytes: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { durability: Durability::Flushed, block_cache_bytes: 64 << 20 }
+        Self { durability: Durability::Flushed, memory_bytes: 256 << 20 }
     }
 }
 
@@ -77,18 +80,24 @@ impl Engine {
         database.create_missing_column_families(true);
         // Without a log of its own, only a flush of all families together keeps them in step.
         database.set_atomic_flush(options.durability == Durability::Flushed);
-        database.set_db_write_buffer_size(MEMTABLES_BYTES);
         database.set_keep_log_file_num(4);
         database.set_max_background_jobs(2);
-        let cache_bytes = usize::try_from(options.block_cache_bytes).unwrap_or(usize::MAX);
-        let cache = Cache::new_lru_cache(cache_bytes);
+        let memory_bytes = usize::try_from(options.memory_bytes).unwrap_or(usize::MAX);
+        let recent_bytes_max = memory_bytes / 4;
+        let cache = Cache::new_lru_cache(memory_bytes - recent_bytes_max);
+        // What writes take is charged to the cache, which makes room for it.
+        database.set_write_buffer_manager(&WriteBufferManager::new_write_buffer_manager_with_cache(
+            (memory_bytes / 3).max(MEMTABLES_BYTES_MIN),
+            false,
+            cache.clone(),
+        ));
         // The family that nothing is in counts as well: after a full disk, RocksDB goes on only when there is room for
         // the largest memtable of all, and the default is 64 MiB, as much as the server holds in reserve.
         let all = FAMILIES.into_iter().chain([DEFAULT_COLUMN_FAMILY_NAME]);
         let families = all.map(|name| ColumnFamilyDescriptor::new(name, family(name, &cache)));
         let db = DB::open_cf_descriptors(&database, path, families)
             .map_err(|source| OpenError::Rocks { path: path.to_owned(), source })?;
-        Ok(Self { db: Arc::new(db), durability: options.durability, recent_bytes_max: cache_bytes })
+        Ok(Self { db: Arc::new(db), durability: options.durability, recent_bytes_max })
     }
 
     /// From now on no file of the folder is removed, so that it can be copied while it is in use: what the copied
@@ -142,6 +151,11 @@ fn family(name: &str, cache: &Cache) -> rocksdb::Options {
     blocks.set_block_cache(cache);
     blocks.set_block_size(BLOCK_BYTES);
     blocks.set_bloom_filter(BLOOM_BITS, false);
+    // Beside the cache, they would grow with the data.
+    blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_cache_index_and_filter_blocks_with_high_priority(true);
+    // Every read looks into the youngest files.
+    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
     let mut options = rocksdb::Options::default();
     if name == CAS {
         // Who wants the newest version of a record knows no row of it, so the filters are of records, not of rows.

@@ -2,6 +2,7 @@
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use flaredb_proto::limits::{SCAN_BYTES_MAX, SCAN_RECORDS_MAX};
+use rocksdb::ReadOptions;
 
 use crate::{
     EngineError, NamespaceId, ReadError, Region,
@@ -119,7 +120,7 @@ impl Region {
             let limit = if limit == 0 { SCAN_RECORDS_MAX } else { limit.min(SCAN_RECORDS_MAX) };
             let mut page = RawPage { records: Vec::new(), next: None };
             let mut bytes = 0;
-            page.next = self.raw_rows(namespace, start, |key, row| {
+            page.next = self.raw_rows(namespace, start, ReadOptions::default(), |key, row| {
                 if end.is_some_and(|end| key >= end) {
                     return Ok(Step::End);
                 }
@@ -150,7 +151,10 @@ impl Region {
     ) -> Result<TombstonePage, ReadError> {
         self.whole(|| {
             let mut keys = Vec::new();
-            let next = self.raw_rows(namespace, start, |key, row| {
+            // It goes over everything there is, again and again, and would drive out what is read often.
+            let mut options = ReadOptions::default();
+            options.fill_cache(false);
+            let next = self.raw_rows(namespace, start, options, |key, row| {
                 let (ts, _) = take_u64(row, WHAT)?;
                 if ts < before_ts && Row::decode_live(row)?.is_none() {
                     keys.push(Bytes::copy_from_slice(key));
@@ -167,10 +171,11 @@ impl Region {
         &self,
         namespace: NamespaceId,
         start: &[u8],
+        options: ReadOptions,
         mut take: impl FnMut(&[u8], &[u8]) -> Result<Step, EngineError>,
     ) -> Result<Option<Bytes>, EngineError> {
         let view = self.engine().db.snapshot();
-        let mut rows = view.raw_iterator_cf(self.engine().family(RAW)?);
+        let mut rows = view.raw_iterator_cf_opt(self.engine().family(RAW)?, options);
         rows.seek(keys::record(namespace, start));
         let mut looked_at = 0;
         while let Some((key, row)) =

@@ -86,6 +86,11 @@ impl Known {
         self.shard(&key).write().unwrap_or_else(PoisonError::into_inner).set(key, current);
     }
 
+    fn bytes(&self) -> usize {
+        let shards = self.shards.iter();
+        shards.map(|shard| shard.read().unwrap_or_else(PoisonError::into_inner).bytes()).sum()
+    }
+
     fn clear(&self) {
         for shard in &self.shards {
             shard.write().unwrap_or_else(PoisonError::into_inner).clear();
@@ -105,6 +110,11 @@ impl Recents {
     /// Each of both holds at most about half of `bytes_max` bytes.
     pub(crate) fn new(bytes_max: usize) -> Self {
         Self { strong: Arc::new(Known::new(bytes_max / 2)), raw: Recent::new(bytes_max / 2) }
+    }
+
+    /// Bytes that it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        self.strong.bytes() + self.raw.bytes()
     }
 
     pub(crate) fn clear(&mut self) {
@@ -180,6 +190,10 @@ impl<T: Kept> Recent<T> {
         if self.young.bytes > self.generation_bytes_max {
             self.old = std::mem::take(&mut self.young);
         }
+    }
+
+    fn bytes(&self) -> usize {
+        self.young.bytes + self.old.bytes
     }
 
     pub(crate) fn clear(&mut self) {

@@ -236,6 +236,12 @@ impl Region {
         Install::begin(self.clone())
     }
 
+    /// Bytes of memory for what was written lately.
+    pub fn remembered_bytes(&self) -> u64 {
+        let recents = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        u64::try_from(recents.bytes()).unwrap_or(u64::MAX)
+    }
+
     /// SHA-256 over every row: replicas at the same position have the same one.
     ///
     /// # Errors

@@ -156,7 +156,10 @@ impl<'a> Records<'a> {
         range: &'a ScanRange,
         revision: u64,
     ) -> Result<Self, EngineError> {
-        let mut rows = view.raw_iterator_cf_opt(region.engine().family(CAS)?, Engine::in_order());
+        let mut options = Engine::in_order();
+        // Who goes on at the revision of an earlier page reads much, once: it would drive out what is read often.
+        options.fill_cache(range.revision.is_none());
+        let mut rows = view.raw_iterator_cf_opt(region.engine().family(CAS)?, options);
         rows.seek(keys::versions(namespace, &range.start));
         Ok(Self { rows, end: range.end.as_ref(), namespace, revision, keys_only: range.keys_only })
     }

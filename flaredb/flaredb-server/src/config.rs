@@ -12,6 +12,9 @@ use tonic::transport::Uri;
 
 use crate::history::Retention;
 
+/// With less, the database would do nothing but flush and merge its files.
+const MEMORY_BYTES_MIN: u64 = 64 << 20;
+
 /// The whole configuration of a `flaredb serve` process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -71,8 +74,9 @@ pub struct InitialMember {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StorageConfig {
-    /// Memory for cached blocks.
-    pub block_cache_bytes: u64,
+    /// Memory for caches and for writes that are not in the database's files yet. The process takes some 100 MiB
+    /// more, and what the requests take that are under way.
+    pub memory_bytes: u64,
     /// Writes that may be under way at once; more are refused with RESOURCE_EXHAUSTED.
     pub proposals_max: u32,
     /// Watches that may be open at once; more are refused with RESOURCE_EXHAUSTED.
@@ -139,7 +143,7 @@ impl Default for ClusterConfig {
 impl Default for StorageConfig {
     fn default() -> Self {
         Self {
-            block_cache_bytes: 256 << 20,
+            memory_bytes: 320 << 20,
             proposals_max: 4_096,
             watches_max: 4_096,
             history_revisions_max: 100_000,
@@ -185,6 +189,11 @@ impl Config {
 }
 
 impl StorageConfig {
+    /// The part of the memory that holds the newest entries of the log, for peers and for `apply`.
+    pub(crate) fn log_cache_bytes(&self) -> u64 {
+        self.memory_bytes / 10
+    }
+
     /// How much history is retained.
     pub(crate) fn retention(&self) -> Retention {
         Retention {
@@ -252,6 +261,10 @@ impl Config {
         ];
         if let Some((field, _)) = counts.into_iter().find(|&(_, count)| count == 0) {
             return Err(wrong(field, "0", "at least 1"));
+        }
+        if storage.memory_bytes < MEMORY_BYTES_MIN {
+            let accepted = format!("at least {MEMORY_BYTES_MIN}");
+            return Err(wrong("storage.memory_bytes", &storage.memory_bytes.to_string(), &accepted));
         }
         if storage.history_age_min_ms > storage.history_age_max_ms {
             let accepted = format!("at most storage.history_age_max_ms ({})", storage.history_age_max_ms);

@@ -18,7 +18,7 @@ use prometheus_client::{
 };
 use tokio::time::Instant;
 
-use flaredb_engine::NamespaceInfo;
+use flaredb_engine::{Engine, NamespaceInfo};
 
 use crate::space::Free;
 
@@ -136,6 +136,45 @@ impl Metrics {
 fn count(gauge: &Gauge, timed: Option<(Histogram, Instant)>) -> Counted {
     gauge.inc();
     Counted { gauge: gauge.clone(), timed }
+}
+
+/// Collects where the database's memory is.
+#[derive(Debug)]
+pub(crate) struct MemoryUse {
+    /// The node's database.
+    pub(crate) engine: Engine,
+    /// Those of its regions.
+    pub(crate) regions: Vec<flaredb_engine::Region>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Part {
+    part: &'static str,
+}
+
+impl Collector for MemoryUse {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let memory = match self.engine.memory() {
+            Ok(memory) => memory,
+            Err(error) => {
+                // All other figures are as good as ever.
+                tracing::warn!(%error, "the database does not say where its memory is");
+                return Ok(());
+            }
+        };
+        let parts = [
+            ("block_cache", memory.block_cache_bytes),
+            ("memtables", memory.memtables_bytes),
+            ("table_readers", memory.table_readers_bytes),
+            ("recent_records", self.regions.iter().map(flaredb_engine::Region::remembered_bytes).sum()),
+        ];
+        let values = Family::<Part, Gauge>::default();
+        for (part, bytes) in parts {
+            values.get_or_create(&Part { part }).set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        }
+        let help = "Memory of the database, by what it is for";
+        values.encode(encoder.encode_descriptor("memory_bytes", help, None, Family::<Part, Gauge>::TYPE)?)
+    }
 }
 
 /// Collects the sizes of a region's namespaces.

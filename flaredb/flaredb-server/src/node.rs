@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use flaredb_engine::{Durability, Engine, Options, RegionId};
-use flaredb_raft::{CheckpointConfig, Connector, FatalHook, Group, InitializeError, NodeConfig};
+use flaredb_raft::{CheckpointConfig, Connector, FatalHook, Group, InitializeError, LogConfig, NodeConfig};
 use photon_runtime::{Context, Health};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +36,8 @@ pub(crate) struct Node {
     pub(crate) identity: Identity,
     /// Where it is reached.
     pub(crate) endpoint: String,
+    /// Its database.
+    pub(crate) engine: Engine,
     /// What it hosts.
     pub(crate) regions: Regions,
     /// Stamps writes.
@@ -123,6 +125,7 @@ impl Node {
         Ok(Self {
             identity,
             endpoint: config.node.endpoint.clone(),
+            engine,
             regions: Regions::new([Arc::new(region)]),
             clock: Clock::default(),
             watches: Admission::new("watches", config.storage.watches_max),
@@ -140,8 +143,8 @@ impl Node {
 }
 
 fn open_engine(config: &Config) -> Result<Engine, OpenError> {
-    let options =
-        Options { durability: Durability::Flushed, block_cache_bytes: config.storage.block_cache_bytes };
+    let memory_bytes = config.storage.memory_bytes - config.storage.log_cache_bytes();
+    let options = Options { durability: Durability::Flushed, memory_bytes };
     let opened = Engine::open(&config.node.data_dir.join("state"), options);
     opened.map_err(|error| OpenError::Engine(Box::new(error)))
 }
@@ -155,6 +158,10 @@ fn raft_config(config: &Config, connector: Connector) -> NodeConfig {
             interval: Duration::from_millis(config.storage.checkpoint_interval_ms),
             entries_kept: config.storage.log_entries_kept,
             ..CheckpointConfig::default()
+        },
+        log: LogConfig {
+            cache_bytes_max: usize::try_from(config.storage.log_cache_bytes()).unwrap_or(usize::MAX),
+            ..LogConfig::default()
         },
         fatal: FatalHook::new(|_logged| stop_at_once()),
         ..NodeConfig::new(&config.cluster.id, config.node.id, folder)

@@ -24,7 +24,7 @@ use crate::{
     audit::{self, Peers, Schedule},
     config::Config,
     contact, leader,
-    metrics::NamespaceSizes,
+    metrics::{MemoryUse, NamespaceSizes},
     node::{Node, form_cluster_later},
     quarantine,
     region::Region,
@@ -123,6 +123,8 @@ fn register(node: &Node, context: &Context) {
         for region in node.regions.iter() {
             registry.register_collector(Box::new(NamespaceSizes(region.state.clone())));
         }
+        let regions = node.regions.iter().map(|region| region.state.clone()).collect();
+        registry.register_collector(Box::new(MemoryUse { engine: node.engine.clone(), regions }));
     });
 }
 

@@ -288,8 +288,7 @@ impl Setup {
     }
 
     async fn open(&self, tasks: &TaskTracker) -> Result<(Node, Frontend)> {
-        let engine =
-            Engine::open(&self.state_dir, Options { block_cache_bytes: 1 << 20, ..Options::default() })?;
+        let engine = Engine::open(&self.state_dir, Options { memory_bytes: 4 << 20, ..Options::default() })?;
         engine.keep_files()?;
         let state = engine.region(RegionId(REGION))?;
         let node = Node::open(self.config(tasks)).await?;

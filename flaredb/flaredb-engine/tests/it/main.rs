@@ -4,6 +4,7 @@
 
 mod disk;
 mod full_disk;
+mod memory;
 mod model;
 mod promises;
 mod restart;

@@ -20,6 +20,11 @@ impl Store {
     pub(crate) fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let region = open(&folder);
+        Self::of(folder, region)
+    }
+
+    /// A new region that was opened otherwise.
+    pub(crate) fn of(folder: TempDir, region: Region) -> Self {
         Self { folder, region, index: 0 }
     }
 
