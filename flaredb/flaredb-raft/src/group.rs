@@ -55,6 +55,8 @@ pub(crate) struct Replica {
     pub(crate) incoming: Incoming,
     pub(crate) log: LogStore,
     pub(crate) region_log: Arc<RegionLog>,
+    /// Entries that a purge leaves.
+    pub(crate) entries_kept: u64,
     pub(crate) reads: read::Waiting,
     pub(crate) proposals: propose::Waiting,
     pub(crate) leadership: watch::Receiver<Leadership>,
@@ -224,12 +226,13 @@ impl Group {
         self.0.leadership.clone()
     }
 
-    /// Makes the state durable now and lets the log before it be purged.
+    /// Makes the state durable now and lets the log before it be purged, unless somebody still needs it.
     ///
     /// # Errors
     /// [`ReadError::Stopped`] if this replica has stopped.
     pub async fn checkpoint(&self) -> Result<(), ReadError> {
-        self.0.raft.trigger().snapshot().await.map_err(|_fatal| ReadError::Stopped)
+        let applied = *self.0.machine.watch_applied().borrow();
+        self.0.checkpoint(applied).await.map(drop)
     }
 
     /// Stops this replica; it goes on from its log when the region is opened again.

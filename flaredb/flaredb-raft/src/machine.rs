@@ -127,7 +127,7 @@ impl Shared {
     }
 
     /// A view of the state machine all of which is on disk, as soon as there is room for it.
-    async fn flushed(self: &Arc<Self>) -> io::Result<Snapshot> {
+    pub(crate) async fn flushed(self: &Arc<Self>) -> io::Result<Snapshot> {
         let mut told = false;
         loop {
             if let Some(view) = self.blocking(|shared| when_there_is_room(shared.flushed_view())).await? {

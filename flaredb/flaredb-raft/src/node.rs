@@ -30,7 +30,8 @@ use crate::{
     space::Space,
     state_machine::StateMachine,
     transport::{
-        MESSAGE_BYTES_MAX, channels::Channels, client::Network, incoming::Incoming, service::Service,
+        MESSAGE_BYTES_MAX, catch_ups::CatchUps, channels::Channels, client::Network, incoming::Incoming,
+        service::Service,
     },
     types::Raft,
 };
@@ -234,6 +235,7 @@ impl Node {
             node_id: config.id,
             channels: Arc::clone(channels),
             addresses: Arc::default(),
+            catch_ups: CatchUps::default(),
             timing: config.timing.clone(),
             metrics: config.metrics.clone(),
         };
@@ -254,6 +256,7 @@ impl Node {
             incoming: Incoming::new(spool_dir(config), id),
             log,
             region_log: parts.log,
+            entries_kept: config.checkpoint.entries_kept,
             reads,
             proposals,
             leadership,

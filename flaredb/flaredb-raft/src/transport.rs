@@ -4,6 +4,7 @@
 //! cluster, region and both nodes, and a node refuses what is not meant for it. Each pair of nodes shares a few
 //! connections ([`channels`]) for all regions; appends are pipelined on one stream for each region.
 
+pub(crate) mod catch_ups;
 pub(crate) mod channels;
 pub(crate) mod client;
 pub(crate) mod incoming;

@@ -29,6 +29,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{
     AppendEntries, AppendResult,
+    catch_ups::CatchUps,
     channels::{Addresses, Channels, Client, Lane},
     decode_result, encode_append, outgoing,
 };
@@ -51,6 +52,7 @@ pub(crate) struct Network {
     pub(crate) node_id: u64,
     pub(crate) channels: Arc<Channels>,
     pub(crate) addresses: Arc<Addresses>,
+    pub(crate) catch_ups: CatchUps,
     pub(crate) timing: Timing,
     pub(crate) metrics: Metrics,
 }
@@ -334,6 +336,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let _sending = self.network.catch_ups.begin(self.target);
         let client = self.client(Lane::Snapshot)?;
         let transfer_id = RandomState::new().build_hasher().finish();
         let transfer = outgoing::Transfer::new(client, self.route(), vote, transfer_id, &self.network.timing);

@@ -45,6 +45,33 @@ async fn learner_behind_a_purged_log_gets_a_snapshot() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn log_behind_a_snapshot_stays_until_the_learner_has_it_although_others_write() {
+    let mut cluster = Cluster::named("test", 1..=1, 0).await;
+    cluster.initialize().await;
+    let body = vec![b'x'; 10_000];
+    for number in 0..300 {
+        cluster.propose([format!("{number}/").as_bytes(), &body].concat()).await.unwrap();
+    }
+    cluster.group(1).checkpoint().await.unwrap();
+    wait_for("the log is purged", async || (cluster.group(1).status().purged_index >= 256).then_some(()))
+        .await;
+    cluster.add(2).await;
+    let endpoint = cluster.machines[&2].address.to_string();
+    cluster.group(1).add_learner(2, endpoint).await.unwrap();
+    let behind = async || {
+        cluster.propose("meanwhile").await.unwrap();
+        cluster.group(1).checkpoint().await.unwrap();
+        let status = cluster.group(1).status();
+        let member = status.members.iter().find(|member| member.id == 2)?;
+        member.matched_index.filter(|&index| index > status.purged_index.max(300)).map(drop)
+    };
+    wait_for("the learner has the snapshot and some of the log", behind).await;
+    caught_up(&cluster, 2).await;
+    assert_eq!(cluster.running[&1].metrics.snapshots_sent.get(), 1);
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn purged_log_does_not_lose_what_was_not_flushed() {
     let mut cluster = Cluster::named("test", 1..=1, 0).await;
     cluster.initialize().await;
