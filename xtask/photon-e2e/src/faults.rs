@@ -10,6 +10,7 @@ mod history;
 mod load;
 mod nemesis;
 mod network;
+mod replace;
 mod verdict;
 
 use std::{
@@ -25,7 +26,7 @@ use rand::{SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 
 pub(crate) use self::network::enter;
 use self::{
-    cluster::Cluster,
+    cluster::{Cluster, Disks},
     load::Load,
     nemesis::{Arena, Fault},
 };
@@ -113,7 +114,7 @@ pub(crate) async fn play(
     say: &mut dyn FnMut(&str),
 ) -> Result<bool> {
     let faults = options.chosen()?;
-    let cluster = Cluster::start(folder).await?;
+    let cluster = Cluster::start(folder, Disks::Small).await?;
     cluster.create_namespaces().await?;
     let load = Load::start(&cluster, seed)?;
     let (random, long) = (StdRng::seed_from_u64(seed), options.secs >= LONG_S);
@@ -197,6 +198,18 @@ impl Tally {
     }
 }
 
+/// What is done to a cluster that has a network of its own.
+#[derive(Clone, Debug)]
+pub(crate) enum Work {
+    /// Faults, and checks of what clients saw.
+    Faults(Options),
+    /// A dead node is replaced in a cluster that holds so many records of 4 KiB.
+    Replacement {
+        /// How many.
+        records: u64,
+    },
+}
+
 /// Runs in a thread with namespaces of its own, for callers that live in the machine's.
 #[derive(Debug)]
 pub(crate) struct Apart {
@@ -207,11 +220,11 @@ pub(crate) struct Apart {
 
 impl Apart {
     /// Starts.
-    pub(crate) fn start(options: Options, seed: u64, folder: PathBuf) -> Self {
+    pub(crate) fn start(work: Work, seed: u64, folder: PathBuf) -> Self {
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let (finished, done) = tokio::sync::oneshot::channel();
         let thread = std::thread::spawn(move || {
-            let report = play_apart(&options, seed, &folder, stopped);
+            let report = play_apart(&work, seed, &folder, stopped);
             let _nobody_waits = finished.send(());
             report
         });
@@ -243,7 +256,7 @@ impl Drop for Apart {
 }
 
 fn play_apart(
-    options: &Options,
+    work: &Work,
     seed: u64,
     folder: &Path,
     stopped: tokio::sync::oneshot::Receiver<()>,
@@ -253,8 +266,16 @@ fn play_apart(
     runtime.block_on(async {
         let mut lines = Vec::new();
         let mut say = |line: &str| lines.push(line.to_owned());
+        let work = async {
+            match work {
+                Work::Faults(options) => play(options, seed, folder, &mut say).await,
+                Work::Replacement { records } => {
+                    replace::play(folder, *records, &mut say).await.map(|()| true)
+                }
+            }
+        };
         let passed = tokio::select! {
-            passed = play(options, seed, folder, &mut say) => passed?,
+            passed = work => passed?,
             _ = stopped => bail!("interrupted"),
         };
         Ok(Report { lines, passed })

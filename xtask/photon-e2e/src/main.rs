@@ -8,6 +8,7 @@ mod bench;
 mod cloud;
 mod dns;
 mod faults;
+mod filling;
 mod ports;
 mod process;
 mod scenarios;

@@ -49,11 +49,33 @@ fn ticks_of(pid: u32) -> Result<u64> {
 /// # Errors
 /// When it is gone.
 pub(crate) fn resident_bytes(process: &Process) -> Result<u64> {
-    let file = format!("/proc/{}/status", process.pid());
+    kib(process.pid(), "VmRSS:").map(|kib| kib * 1024)
+}
+
+/// The most memory that a process has had in RAM, in bytes, since that was last forgotten.
+///
+/// # Errors
+/// When it is gone.
+pub(crate) fn resident_bytes_max(process: &Process) -> Result<u64> {
+    kib(process.pid(), "VmHWM:").map(|kib| kib * 1024)
+}
+
+/// Makes what a process has in RAM now the most that it has had (proc(5), `clear_refs`).
+///
+/// # Errors
+/// When it is gone, or not ours.
+pub(crate) fn forget_resident_bytes_max(process: &Process) -> Result<()> {
+    let file = format!("/proc/{}/clear_refs", process.pid());
+    fs::write(&file, "5").with_context(|| format!("{file} cannot be written"))
+}
+
+/// A number of `/proc/PID/status` (proc(5)).
+fn kib(pid: u32, name: &str) -> Result<u64> {
+    let file = format!("/proc/{pid}/status");
     let text = fs::read_to_string(&file).with_context(|| format!("{file} cannot be read"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
     let kib = line.and_then(|rest| rest.split_whitespace().next()).and_then(|word| word.parse::<u64>().ok());
-    Ok(kib.with_context(|| format!("{file} has no number VmRSS"))? * 1024)
+    kib.with_context(|| format!("{file} has no number {name}"))
 }
 
 /// Bytes that the disk below a folder has been given so far, by whomever.

@@ -10,6 +10,7 @@ mod leaders;
 mod overload;
 mod prefixes;
 mod refusals;
+mod scale;
 mod syscalls;
 mod writers;
 
@@ -80,6 +81,9 @@ fn by_name() -> impl Iterator<Item = Scenario> {
     scenarios![
         Flaredb elections::nobody_is_elected_without_a_cause_in_ten_minutes,
         Flaredb elections::nobody_is_elected_without_a_cause_in_half_a_minute,
+        Flaredb faults::dead_node_with_2_gib_is_replaced_under_load,
+        Flaredb scale::scan_of_two_million_keys_is_of_one_revision_and_takes_little_memory,
+        Flaredb scale::ten_gib_are_held_with_2_gib_of_memory_and_served_ten_seconds_after_a_kill,
         Flaredb overload::ten_times_the_clients_are_refused_or_served_for_a_minute,
     ]
     .into_iter()
@@ -91,6 +95,9 @@ fn all() -> impl Iterator<Item = Scenario> {
         Flaredb kills::acknowledged_writes_survive_kills_of_the_leader_and_of_all_nodes,
         Flaredb leaders::no_write_is_lost_when_the_leader_is_killed_twenty_times_under_64_writers,
         Flaredb faults::flaredb_keeps_its_promises_under_faults,
+        Flaredb faults::dead_node_is_replaced_under_load,
+        Flaredb scale::scan_beside_a_writer_is_of_one_revision_and_takes_little_memory,
+        Flaredb scale::killed_node_serves_what_it_held_within_ten_seconds,
         Embedded conformance::embedded_backend_passes_the_conformance_suite,
         Flaredb conformance::flaredb_with_one_node_passes_the_conformance_suite,
         Flaredb conformance::flaredb_with_three_nodes_passes_the_conformance_suite,

@@ -18,12 +18,12 @@ use nix::{
 use photon_runtime::client::ClientTls;
 
 pub(super) use self::{
-    disk::Disk,
+    disk::{Disk, Disks},
     plan::{CLUSTER, Member, Plan, url},
 };
 use super::network::Network;
 use crate::{
-    process::Process,
+    process::{Process, resident_bytes_max},
     wait::{Patience, wait_for},
 };
 
@@ -70,8 +70,8 @@ impl Cluster {
     ///
     /// # Errors
     /// When something that is needed is missing, or a node does not become ready; with its last words.
-    pub(super) async fn start(folder: &Path) -> Result<Self> {
-        let plan = Plan::new(folder)?;
+    pub(super) async fn start(folder: &Path, disks: Disks) -> Result<Self> {
+        let plan = Plan::new(folder, disks)?;
         let network = Network::new(SLOTS)?;
         let credentials = plan.credentials()?;
         let mut slots = Vec::new();
@@ -79,7 +79,7 @@ impl Cluster {
             slots.push(Slot {
                 process: None,
                 id: None,
-                disk: Disk::mount(plan.data_dir(slot))?,
+                disk: Disk::new(plan.data_dir(slot), disks)?,
                 status: connect(&credentials, vec![url(slot)], STATUS_TIMEOUT)?,
             });
         }
@@ -291,6 +291,14 @@ impl Cluster {
     /// When it does not run.
     pub(super) fn pid(&self, slot: usize) -> Result<u32> {
         Ok(self.slot(slot)?.process.as_ref().context("it does not run")?.pid())
+    }
+
+    /// The most memory that a slot's node has had in RAM.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub(super) fn resident_bytes_max(&self, slot: usize) -> Result<u64> {
+        resident_bytes_max(self.slot(slot)?.process.as_ref().context("it does not run")?)
     }
 
     /// Waits until every node of the cluster says that it is ready.

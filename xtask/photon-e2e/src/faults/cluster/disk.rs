@@ -1,4 +1,4 @@
-//! A node's disk: memory of a bounded size, which the test can fill and free.
+//! A node's disk: memory of a bounded size, which the test can fill and free; or, for much data, a folder.
 
 use std::{
     fs::{self, File},
@@ -16,22 +16,35 @@ const SIZE_MIB: u32 = 512;
 const BLOCK_BYTES: usize = 1 << 20;
 const FILLER: &str = "filler";
 
-/// A mounted disk; it is unmounted with the value.
+/// What nodes keep their data on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::faults) enum Disks {
+    /// Memory, which can be full.
+    Small,
+    /// This machine's disk.
+    Large,
+}
+
+/// A disk; if it was mounted, it is unmounted with the value.
 #[derive(Debug)]
 pub(in crate::faults) struct Disk {
     folder: PathBuf,
+    mounted: bool,
 }
 
 impl Disk {
-    /// Mounts an empty disk at a folder, which is made.
+    /// An empty disk at a folder, which is made.
     ///
     /// # Errors
-    /// When it cannot be mounted.
-    pub(super) fn mount(folder: PathBuf) -> Result<Self> {
+    /// When it cannot be made or mounted.
+    pub(super) fn new(folder: PathBuf, disks: Disks) -> Result<Self> {
         fs::create_dir_all(&folder)?;
-        let size = format!("size={SIZE_MIB}m");
-        output("mount", &["-t", "tmpfs", "-o", &size, "photon-e2e", &folder.display().to_string()])?;
-        Ok(Self { folder })
+        let mounted = disks == Disks::Small;
+        if mounted {
+            let size = format!("size={SIZE_MIB}m");
+            output("mount", &["-t", "tmpfs", "-o", &size, "photon-e2e", &folder.display().to_string()])?;
+        }
+        Ok(Self { folder, mounted })
     }
 
     /// Takes the room that there is but for so many bytes; returns how many bytes that was.
@@ -93,6 +106,9 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
+        if !self.mounted {
+            return;
+        }
         if let Err(error) = output("umount", &["--lazy", &self.folder.display().to_string()]) {
             tracing::warn!("a disk is left behind: {error:#}");
         }

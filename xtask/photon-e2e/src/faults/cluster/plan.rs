@@ -9,7 +9,10 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use photon_runtime::client::{ClientTls, CredentialFiles};
 
-use super::super::network::{End, address};
+use super::{
+    super::network::{End, address},
+    Disks,
+};
 
 /// Name of the cluster.
 pub(in crate::faults) const CLUSTER: &str = "photon";
@@ -17,8 +20,11 @@ const PORT: u16 = 7400;
 
 /// Much is cut from the log and much is kept of history, so that short absences need snapshots and every revision can
 /// be read back.
-const STORAGE: &str = "[storage]\nlog_entries_kept = 200\ncheckpoint_interval_ms = 1000\n\
+const SMALL: &str = "[storage]\nlog_entries_kept = 200\ncheckpoint_interval_ms = 1000\n\
                        history_revisions_max = 10000000\nhistory_age_min_ms = 86400000\naudit_interval_ms = 5000\n";
+
+/// The log is cut soon, so that a new node needs a snapshot; everything else is as users have it.
+const LARGE: &str = "[storage]\nlog_entries_kept = 100\ncheckpoint_interval_ms = 1000\n";
 
 /// A node and where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +39,7 @@ pub(in crate::faults) struct Member {
 #[derive(Clone, Debug)]
 pub(in crate::faults) struct Plan {
     folder: PathBuf,
+    storage: &'static str,
 }
 
 /// Where the node in a slot is reached.
@@ -45,8 +52,9 @@ impl Plan {
     ///
     /// # Errors
     /// When `photon` is not built, or a file cannot be written.
-    pub(super) fn new(folder: &Path) -> Result<Self> {
-        let plan = Self { folder: folder.to_owned() };
+    pub(super) fn new(folder: &Path, disks: Disks) -> Result<Self> {
+        let storage = if disks == Disks::Small { SMALL } else { LARGE };
+        let plan = Self { folder: folder.to_owned(), storage };
         for name in ["config", "logs"] {
             fs::create_dir_all(folder.join(name))?;
         }
@@ -107,9 +115,10 @@ impl Plan {
              [tls]\ncert = \"{pki}/flaredb-{holder}.crt\"\nkey = \"{pki}/flaredb-{holder}.key\"\nca = \"{pki}/ca.crt\"\n\n\
              [auth]\ncluster = \"{CLUSTER}\"\ntokens_file = \"{pki}/tokens.toml\"\n\n\
              [node]\nid = {id}\nendpoint = \"{}\"\ndata_dir = \"{}\"\n\n\
-             [cluster]\nid = \"{cluster}\"\ninitial_members = [\n{members}]\n\n{STORAGE}",
+             [cluster]\nid = \"{cluster}\"\ninitial_members = [\n{members}]\n\n{storage}",
             url(slot),
             data_dir.display(),
+            storage = self.storage,
             admin = PORT + 1,
         )
     }
