@@ -188,8 +188,11 @@ impl Region {
     /// # Errors
     /// When RocksDB fails.
     pub fn flush(&self) -> Result<u64, EngineError> {
-        // Read first: what is applied while the flush runs may or may not be in it.
+        // Read first: what is applied while the flush runs may or may not be in it. But whatever a snapshot can show by
+        // now is: the writer has written it before it says how far it is, and lets go of its lock afterwards.
+        let writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let index = self.applied().index;
+        drop(writer);
         self.0.engine.flush()?;
         self.0.flushed.fetch_max(index, Ordering::AcqRel);
         Ok(self.flushed_index())

@@ -1,5 +1,7 @@
 //! What a crash leaves, and what a snapshot carries.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::Bytes;
 use flaredb_engine::{Applied, Entry, NamespaceId, ReadError};
 use flaredb_proto::v1::{
@@ -43,6 +45,24 @@ fn after_power_cut(folder: &TempDir) -> TempDir {
         std::fs::copy(file.path(), left.path().join(file.file_name())).unwrap();
     }
     left
+}
+
+#[test]
+fn flush_covers_what_a_snapshot_showed_before_it_although_others_write() {
+    let mut store = Store::strong();
+    let (region, stop) = (store.region.clone(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let flushing = scope.spawn(|| {
+            for _ in 0..200 {
+                let shown = region.snapshot().unwrap().applied().index;
+                assert!(region.flush().unwrap() >= shown);
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        while !stop.load(Ordering::Relaxed) && !flushing.is_finished() {
+            store.apply(put("k", "v", 0));
+        }
+    });
 }
 
 #[test]
