@@ -13,8 +13,9 @@ use crate::cloud::{Caller, Cloud, Running, create, free_address, wait_for};
 
 /// What the node of these tests serves at once.
 const SERVED: u32 = 16;
-/// What a caller does who is told to try again in a moment.
-const PAUSE: Duration = Duration::from_millis(20);
+/// What a caller does who is told to try again in a moment: it waits as our client does, longer each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 async fn small(cloud: &Cloud, change: impl FnOnce(&mut flaredb_server::Config)) -> Running {
     let address = free_address();
@@ -42,7 +43,7 @@ async fn load(callers: &[Caller], round: &'static str, period: Duration) -> BTre
     for (writer, caller) in callers.iter().cloned().enumerate() {
         let start = std::sync::Arc::clone(&start);
         writers.spawn(async move {
-            let (mut client, mut met) = (KvCasClient::new(caller), Vec::new());
+            let (mut client, mut met, mut pause) = (KvCasClient::new(caller), Vec::new(), FIRST_PAUSE);
             start.wait().await;
             let end = Instant::now() + period;
             for number in 0.. {
@@ -51,7 +52,10 @@ async fn load(callers: &[Caller], round: &'static str, period: Duration) -> BTre
                 }
                 let refused = client.compare_and_swap(put(format!("{round}/{writer}/{number}"))).await.err();
                 if refused.is_some() {
-                    tokio::time::sleep(PAUSE).await;
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                } else {
+                    pause = FIRST_PAUSE;
                 }
                 met.push(refused);
             }
