@@ -20,7 +20,7 @@ use flaredb_engine::Snapshot;
 use flaredb_proto::v1::{AuditState, AuditVerdict, FlareRequest, flare_request::Command};
 use prost::Message as _;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Notify, watch},
     time::timeout,
 };
 
@@ -73,21 +73,22 @@ pub(crate) struct Auditor {
     audits: Mutex<BTreeMap<u64, Audit>>,
     /// The last audit of which this replica has hashed its part.
     hashed: watch::Sender<u64>,
-    parts: mpsc::Sender<Part>,
-    waiting: Mutex<Option<mpsc::Receiver<Part>>>,
+    /// The part that is hashed next. A newer one takes its place: the leader waits for the newest, and a replica that
+    /// starts again meets all that are still in its log at once.
+    waiting: Mutex<Option<Part>>,
+    arrived: Notify,
 }
 
 impl Auditor {
     /// An auditor that has seen no audit.
     pub(crate) fn new(quarantine: Arc<Quarantine>, metrics: Metrics) -> Self {
-        let (parts, waiting) = mpsc::channel(1);
         Self {
             quarantine,
             metrics,
             audits: Mutex::default(),
             hashed: watch::Sender::new(0),
-            parts,
-            waiting: Mutex::new(Some(waiting)),
+            waiting: Mutex::default(),
+            arrived: Notify::new(),
         }
     }
 
@@ -95,8 +96,10 @@ impl Auditor {
     pub(crate) fn reached(&self, index: u64, command: &[u8], state: &flaredb_engine::Region) {
         match FlareRequest::decode(command).map(|request| request.command) {
             Ok(Some(Command::AuditState(audit))) => match state.snapshot() {
-                // A replica that is still at the last one leaves this one out.
-                Ok(view) => drop(self.parts.try_send(Part { index, view, audit })),
+                Ok(view) => {
+                    *self.waiting() = Some(Part { index, view, audit });
+                    self.arrived.notify_one();
+                }
                 Err(error) => tracing::warn!(index, %error, "no view for an audit"),
             },
             Ok(Some(Command::AuditVerdict(AuditVerdict { index, hash }))) => {
@@ -108,9 +111,12 @@ impl Auditor {
 
     /// Hashes the parts, one after the other, for as long as it is polled.
     pub(crate) async fn work(self: Arc<Self>) {
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut waiting) = waiting else { return };
-        while let Some(Part { index, view, audit }) = waiting.recv().await {
+        loop {
+            let next = self.waiting().take();
+            let Some(Part { index, view, audit }) = next else {
+                self.arrived.notified().await;
+                continue;
+            };
             let hash = move || view.hash_part(&audit.cursor, audit.bytes_max, PAUSE);
             match tokio::task::spawn_blocking(hash).await {
                 Ok(Ok((hash, next))) => {
@@ -122,6 +128,10 @@ impl Auditor {
                 Err(error) => tracing::error!(index, %error, "the hashing of an audit ended"),
             }
         }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Option<Part>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The last audit of which this replica has hashed its part; 0: none.

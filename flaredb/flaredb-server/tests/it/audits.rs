@@ -38,6 +38,12 @@ async fn status(cloud: &Cloud, node: &Running) -> StatusResponse {
     cloud.client([node]).cluster().status().await.unwrap()
 }
 
+/// Why a node is quarantined, once it is; before, its condition may have another reason.
+fn quarantined(node: &Running) -> Option<String> {
+    let reason = node.process.health().readiness().conditions["replica"].reason.clone();
+    reason.filter(|reason| reason.starts_with("quarantined: "))
+}
+
 /// Replaces a value in the folder of a node that does not run, as a broken disk or program would.
 fn alter(folder: &Path) {
     let engine = Engine::open(&folder.join("state"), Options::default()).unwrap();
@@ -92,10 +98,7 @@ async fn altered_replica_is_quarantined_and_says_so_even_after_a_restart() {
     })
     .await;
     nodes.push(start(&cloud, 3, &members).await);
-    let reason = wait_for("the replica is quarantined", async || {
-        nodes[2].process.health().readiness().conditions["replica"].reason.clone()
-    })
-    .await;
+    let reason = wait_for("the replica is quarantined", async || quarantined(&nodes[2])).await;
     assert!(reason.starts_with("quarantined: at log index "), "{reason}");
     let status_of_it = status(&cloud, &nodes[2]).await;
     assert!(status_of_it.quarantined.starts_with("at log index "), "{status_of_it:?}");
@@ -141,10 +144,7 @@ async fn altered_leader_is_quarantined_and_another_node_leads() {
     for id in 1..=3 {
         nodes.push(start(&cloud, id, &members).await);
     }
-    wait_for("the replica is quarantined", async || {
-        nodes[0].process.health().readiness().conditions["replica"].reason.clone()
-    })
-    .await;
+    wait_for("the replica is quarantined", async || quarantined(&nodes[0])).await;
     wait_for("another node leads", async || {
         let status = cloud.client([&nodes[1]]).cluster().status().await.ok()?;
         matches!(status.regions[0].leader_id, 2 | 3).then_some(())
