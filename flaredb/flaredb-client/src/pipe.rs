@@ -162,8 +162,9 @@ impl Pipe {
 impl Open {
     /// Gives a batch back when there is no place, and says whether there will never be one.
     fn send(&self, request: CommitRequest) -> Result<oneshot::Receiver<Answer>, (CommitRequest, bool)> {
-        let (over, full) = self.taken.state();
-        if over || full {
+        let (over, sent) = self.taken.state();
+        let waiting = self.batches.max_capacity() - self.batches.capacity();
+        if over || sent + waiting >= PLACES {
             return Err((request, over));
         }
         let (answer, answered) = oneshot::channel();
@@ -209,10 +210,10 @@ fn requests(waiting: mpsc::Receiver<Batch>, taken: Arc<Taken>) -> impl Stream<It
 }
 
 impl Taken {
-    /// Whether it is over, and whether it is full.
-    fn state(&self) -> (bool, bool) {
+    /// Whether it is over, and how many have no answer yet.
+    fn state(&self) -> (bool, usize) {
         let unanswered = locked(&self.0);
-        (unanswered.over, unanswered.answers.len() >= PLACES)
+        (unanswered.over, unanswered.answers.len())
     }
 
     /// Notes who waits for the batch that is sent next; false: nothing may be sent any more.

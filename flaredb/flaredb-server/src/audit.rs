@@ -194,6 +194,8 @@ fn hex(hash: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use flaredb_engine::{Engine, Options, RegionId};
+
     use super::*;
 
     fn finding(hash: u8) -> Finding {
@@ -229,6 +231,22 @@ mod tests {
             let reason = auditor.quarantine.reason().unwrap();
             assert!(reason.contains("log index 5") && reason.contains("020202020202…"), "{reason}");
         }
+    }
+
+    #[tokio::test]
+    async fn of_audits_that_are_met_at_once_the_newest_is_hashed() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Engine::open(&folder.path().join("state"), Options::default()).unwrap();
+        let state = engine.region(RegionId(1)).unwrap();
+        let auditor = Arc::new(auditor(folder.path()));
+        let command = Some(Command::AuditState(AuditState { bytes_max: 1 << 20, ..AuditState::default() }));
+        let command = FlareRequest { command }.encode_to_vec();
+        (5..=7).for_each(|index| auditor.reached(index, &command, &state));
+        tokio::select! {
+            () = Arc::clone(&auditor).work() => {}
+            found = auditor.finding(7) => assert!(found.is_some()),
+        }
+        assert_eq!(auditor.audits().keys().copied().collect::<Vec<_>>(), [7]);
     }
 
     #[test]

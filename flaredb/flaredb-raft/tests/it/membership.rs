@@ -15,11 +15,10 @@ async fn caught_up(cluster: &Cluster, id: u64) {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn learner_behind_a_purged_log_gets_a_snapshot() {
-    let mut cluster = Cluster::named("test", 1..=1, 0).await;
+/// One node that has applied 300 commands, more than one chunk of a snapshot, and has purged most of them.
+async fn with_a_purged_log() -> Cluster {
+    let cluster = Cluster::named("test", 1..=1, 0).await;
     cluster.initialize().await;
-    // More than one chunk.
     let body = vec![b'x'; 10_000];
     for number in 0..300 {
         cluster.propose([format!("{number}/").as_bytes(), &body].concat()).await.unwrap();
@@ -27,7 +26,12 @@ async fn learner_behind_a_purged_log_gets_a_snapshot() {
     cluster.group(1).checkpoint().await.unwrap();
     wait_for("the log is purged", async || (cluster.group(1).status().purged_index >= 256).then_some(()))
         .await;
+    cluster
+}
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn learner_behind_a_purged_log_gets_a_snapshot() {
+    let mut cluster = with_a_purged_log().await;
     cluster.add(2).await;
     let endpoint = cluster.machines[&2].address.to_string();
     cluster.group(1).add_learner(2, endpoint).await.unwrap();
@@ -46,15 +50,7 @@ async fn learner_behind_a_purged_log_gets_a_snapshot() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn log_behind_a_snapshot_stays_until_the_learner_has_it_although_others_write() {
-    let mut cluster = Cluster::named("test", 1..=1, 0).await;
-    cluster.initialize().await;
-    let body = vec![b'x'; 10_000];
-    for number in 0..300 {
-        cluster.propose([format!("{number}/").as_bytes(), &body].concat()).await.unwrap();
-    }
-    cluster.group(1).checkpoint().await.unwrap();
-    wait_for("the log is purged", async || (cluster.group(1).status().purged_index >= 256).then_some(()))
-        .await;
+    let mut cluster = with_a_purged_log().await;
     cluster.add(2).await;
     let endpoint = cluster.machines[&2].address.to_string();
     cluster.group(1).add_learner(2, endpoint).await.unwrap();
