@@ -62,6 +62,8 @@ pub(crate) enum Body<'a> {
     AskMetadata,
     /// Nothing but records.
     Records,
+    /// "You did not answer me, in this life and incarnation of yours. Do you live?"
+    Doubt { generation: u64, incarnation: u16 },
     /// For the SWIM machine.
     Swim(&'a [u8]),
 }
@@ -119,6 +121,11 @@ impl<'a> Body<'a> {
             }
             Self::AskMetadata => out.put_u8(2),
             Self::Records => out.put_u8(3),
+            Self::Doubt { generation, incarnation } => {
+                out.put_u8(5);
+                out.put_u64(*generation);
+                out.put_u16(*incarnation);
+            }
             Self::Swim(bytes) => {
                 out.put_u8(4);
                 out.put_u16(u16::try_from(bytes.len()).unwrap_or(u16::MAX));
@@ -137,6 +144,7 @@ impl<'a> Body<'a> {
                 let length = usize::from(reader.u16()?);
                 reader.take(length).map(Self::Swim)
             }
+            5 => Ok(Self::Doubt { generation: reader.u64()?, incarnation: reader.u16()? }),
             _ => Err(Malformed),
         }
     }
@@ -153,7 +161,7 @@ pub(crate) fn put(out: &mut Vec<u8>, preamble: &Preamble, body: Body<'_>, record
 pub(crate) fn room_beside(body: &Body<'_>) -> usize {
     match body {
         Body::Swim(bytes) => SWIM_BYTES_MAX.saturating_sub(bytes.len()),
-        _ => SWIM_BYTES_MAX - 8,
+        _ => SWIM_BYTES_MAX - 10,
     }
 }
 
@@ -181,6 +189,7 @@ mod tests {
             1 => Body::Outdated(generation),
             2 => Body::AskMetadata,
             3 => Body::Records,
+            4 => Body::Doubt { generation, incarnation: 7 },
             _ => Body::Swim(swim),
         }
     }
@@ -189,7 +198,7 @@ mod tests {
         #[test]
         fn frame_is_read_as_it_was_written(
             (ip, port, offer, echo) in any::<(std::net::IpAddr, u16, u64, u64)>(),
-            kind in 0..5_u8, generation: u64, swim in vec(any::<u8>(), 0..SWIM_BYTES_MAX), nodes in vec(any::<u64>(), 0..4),
+            kind in 0..6_u8, generation: u64, swim in vec(any::<u8>(), 0..SWIM_BYTES_MAX), nodes in vec(any::<u64>(), 0..4),
         ) {
             let preamble = Preamble { from: (ip, port).into(), offer, echo, version: 3 };
             let metadata = Metadata::new("n", "z", vec![], vec!["flaredb".to_owned()]).unwrap();

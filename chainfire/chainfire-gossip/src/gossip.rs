@@ -7,7 +7,7 @@ mod alarms;
 mod effects;
 mod receive;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use foca::{AccumulatingRuntime, Foca, NoCustomBroadcast};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -77,6 +77,8 @@ pub struct Gossip {
     seeded_at: Duration,
     outlived_at: Option<Duration>,
     probe: Option<Probe>,
+    /// Whom we suspected ourselves. They are told so directly until they refute it.
+    doubted: BTreeSet<Identity>,
     incarnation: u16,
     /// The size of the cluster that foca is set for, as a power of two.
     scale: u32,
@@ -122,6 +124,7 @@ impl Gossip {
             seeded_at: Duration::ZERO,
             outlived_at: None,
             probe: None,
+            doubted: BTreeSet::new(),
             incarnation: 0,
             scale: 0,
             leaving: false,

@@ -74,6 +74,7 @@ impl Gossip {
             return;
         }
         self.scan(out);
+        self.doubt(now, out);
         self.rescale();
         for addr in self.roster.ask(now) {
             self.send(now, addr, Path::Datagram, Body::AskMetadata, out);
@@ -89,6 +90,19 @@ impl Gossip {
             }
         }
         out.events.extend(self.roster.scan(&suspected, &known));
+    }
+
+    /// Tells those whom we suspected, in case nobody else's gossip reaches them (Lifeguard's buddy system, §3.3).
+    fn doubt(&mut self, now: Duration, out: &mut Outbox) {
+        let suspected = |member: &&foca::Member<Identity>| {
+            member.state() == State::Suspect && self.doubted.contains(member.id())
+        };
+        let open = self.swim.iter_membership_state().filter(suspected);
+        let open = open.map(|member| (*member.id(), member.incarnation())).collect::<Vec<_>>();
+        self.doubted = open.iter().map(|(identity, _)| *identity).collect();
+        for (Identity { addr, generation, .. }, incarnation) in open {
+            self.send(now, addr, Path::Datagram, Body::Doubt { generation, incarnation }, out);
+        }
     }
 
     /// A larger cluster needs more time for a refutation and more tellings of a piece of news.
@@ -125,7 +139,7 @@ impl Gossip {
         }
     }
 
-    fn announce(&mut self, now: Duration, to: std::net::SocketAddr, out: &mut Outbox) {
+    pub(super) fn announce(&mut self, now: Duration, to: std::net::SocketAddr, out: &mut Outbox) {
         let announced = self.swim.announce(Identity::unknown(to), &mut self.effects);
         self.settle(now, announced, None, out);
     }

@@ -46,7 +46,7 @@ impl Gossip {
         match note {
             Note::DataSent(header) => self.transmit(now, &header, answer_to, out),
             Note::DataReceived(header) => self.heard(now, &header),
-            Note::ProbeFailed(..) => self.probe_failed(),
+            Note::ProbeFailed(_, target) => self.probe_failed(target),
             Note::MemberUp(identity) => out.events.extend(self.roster.up(identity)),
             Note::MemberDown(identity) => out.events.extend(self.roster.down(identity)),
             Note::Rename(before, after) => self.renamed(before, after, out),
@@ -106,8 +106,9 @@ impl Gossip {
     }
 
     /// When not even others were heard, it is more likely that we are deaf.
-    fn probe_failed(&mut self) {
+    fn probe_failed(&mut self, target: Identity) {
         self.metrics.probes_failed.inc();
+        self.doubted.insert(target);
         if self.probe.as_ref().is_some_and(|probe| !probe.heard) {
             self.health.worse(1);
         }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use foca::Message;
+use foca::{Member, Message, State};
 
 use super::Gossip;
 use crate::{
@@ -52,6 +52,7 @@ impl Gossip {
             Body::Outdated(generation) => self.outlive(now, generation, out),
             Body::AskMetadata => self.answer_about_self(now, from, path, out),
             Body::Records => self.link.peers.listens(from),
+            Body::Doubt { generation, incarnation } => self.refute(now, from, (generation, incarnation), out),
             Body::Swim(swim) => self.take_swim(now, frame, swim, path, out),
         }
         frame.records.iter().for_each(|record| self.learn(record, out));
@@ -68,6 +69,26 @@ impl Gossip {
         self.own.put(&mut record);
         let sealed = self.link.seal(now, to, Body::Records, &record);
         self.post(to, path, sealed, out);
+    }
+
+    /// Refutes a suspicion, and shows whoever has it that we live: each of our messages tells the new incarnation.
+    fn refute(
+        &mut self,
+        now: Duration,
+        from: SocketAddr,
+        (generation, incarnation): (u64, u16),
+        out: &mut Outbox,
+    ) {
+        let me = *self.identity();
+        if self.leaving {
+            return;
+        }
+        if me.generation == generation {
+            let suspicion = std::iter::once(Member::new(me, incarnation, State::Suspect));
+            let refuted = self.swim.apply_many(suspicion, true, &mut self.effects);
+            self.settle(now, refuted, None, out);
+        }
+        self.announce(now, from, out);
     }
 
     fn learn(&mut self, record: &Record, out: &mut Outbox) {
