@@ -3,7 +3,7 @@
 //! [`Gossip`] is SWIM (Das, Gupta, Motivala 2002) on the `foca` crate, with what foca leaves to its user: joining that
 //! is tried again, Lifeguard's local health, a probe over TCP when UDP does not answer, metadata, sealed packets that
 //! cannot be replayed, and lives of a node that survive a restart with a wrong clock. It has no clock, no socket and no
-//! randomness of its own: the server's driver and the simulation in the tests run the same code.
+//! randomness of its own: the server's driver ([`Node`]) and the simulation in the tests run the same code.
 //!
 //! What gossip says about the end of a node is hearsay, a *hint*. A [`Judge`], run by whoever may write the registry,
 //! turns hints into verdicts: it has the node asked over a second way, and never takes more than a share of a service
@@ -53,6 +53,7 @@ mod budget;
 mod codec;
 mod config;
 mod damping;
+mod driver;
 mod event;
 mod frame;
 mod gossip;
@@ -74,6 +75,7 @@ mod wire;
 pub use crate::{
     budget::{Census, DOWN_PERCENT_MAX, exhausted},
     config::{Config, ConfigError},
+    driver::{Handle, KeyError, Members, Node, Sockets, Stopped},
     event::Event,
     frame::PACKET_BYTES_MAX,
     gossip::{Gossip, Start},
