@@ -1,7 +1,9 @@
 //! Whole clusters in simulated time: what the protocol promises, over many seeds.
 
+mod act;
 mod court;
 mod net;
+mod node;
 mod report;
 mod world;
 
@@ -11,6 +13,8 @@ use std::{
     time::Duration,
 };
 
+use act::Act;
+use net::Block;
 use report::{Report, p99};
 use world::{Plan, World};
 
@@ -42,7 +46,7 @@ fn secs(secs: u64) -> Duration {
 
 /// Nothing happens to them.
 fn quiet(nodes: usize, loss_percent: u32, length: Duration) -> Plan {
-    Plan { nodes, stalling: 0, loss_percent, kills_at: vec![], cut_at: None, length }
+    Plan { nodes, stalling: 0, loss_percent, script: vec![], length }
 }
 
 /// 64 nodes of which 16 stall over and over, 5 % loss, and three that die.
@@ -51,8 +55,7 @@ fn rough(_seed: u64) -> Plan {
         nodes: 64,
         stalling: 16,
         loss_percent: 5,
-        kills_at: vec![secs(10), secs(14), secs(18)],
-        cut_at: None,
+        script: [10, 14, 18].map(|at| (secs(at), Act::Kill)).to_vec(),
         length: secs(24),
     }
 }
@@ -63,6 +66,7 @@ fn no_healthy_node_is_marked_failed_and_failures_are_known_to_all_soon_while_a_q
     for (seed, report) in reports.iter().enumerate() {
         assert_eq!(report.wrongly_marked, [], "seed {seed}");
         assert_eq!(report.kills.len(), 3, "seed {seed}");
+        assert!(report.replayed > 0, "seed {seed}: recordings that nobody notices prove nothing");
         assert_eq!(report.overspent, 0, "seed {seed}: more than half of a service was down");
     }
     let known = p99(reports.iter().flat_map(|report| report.kills.iter().map(|kill| kill.known_after)));
@@ -75,7 +79,7 @@ fn no_healthy_node_is_marked_failed_and_failures_are_known_to_all_soon_while_a_q
 
 #[test]
 fn five_nodes_know_of_a_failure_within_two_seconds() {
-    let plan = |_| Plan { kills_at: vec![secs(6)], ..quiet(5, 1, secs(12)) };
+    let plan = |_| Plan { script: vec![(secs(6), Act::Kill)], ..quiet(5, 1, secs(12)) };
     let reports = play(300, plan);
     let known = p99(reports.iter().flat_map(|report| report.kills.iter().map(|kill| kill.known_after)));
     println!("{}", report::summary(&reports));
@@ -85,7 +89,8 @@ fn five_nodes_know_of_a_failure_within_two_seconds() {
 
 #[test]
 fn node_that_only_gossip_cannot_reach_is_not_marked_failed() {
-    let plan = |_| Plan { cut_at: Some(secs(6)), ..quiet(8, 1, secs(20)) };
+    let plan =
+        |_| Plan { script: vec![(secs(6), Act::Block(Some(Block::Gossip(3))))], ..quiet(8, 1, secs(20)) };
     for (seed, report) in play(20, plan).iter().enumerate() {
         assert!(report.wrong_hints >= 7, "seed {seed}: gossip thinks that it failed");
         assert_eq!(report.wrongly_marked, [], "seed {seed}");
@@ -93,8 +98,49 @@ fn node_that_only_gossip_cannot_reach_is_not_marked_failed() {
 }
 
 #[test]
+fn node_that_udp_cannot_reach_is_asked_over_tcp_and_not_even_thought_to_have_failed() {
+    let plan =
+        |_| Plan { script: vec![(secs(6), Act::Block(Some(Block::Datagrams(3))))], ..quiet(8, 0, secs(20)) };
+    for (seed, report) in play(20, plan).iter().enumerate() {
+        assert_eq!((report.wrong_hints, report.strangers), (0, 0), "seed {seed}");
+    }
+}
+
+#[test]
+fn two_sides_of_a_partition_and_a_node_that_was_alone_find_back() {
+    for first in [1, 3] {
+        let (part, heal) = (Act::Block(Some(Block::Split(first))), Act::Block(None));
+        let plan = |_| Plan { script: vec![(secs(6), part), (secs(20), heal)], ..quiet(8, 1, secs(45)) };
+        for (seed, report) in play(20, plan).iter().enumerate() {
+            assert!(report.wrong_hints > 0, "seed {seed}: there was no partition");
+            assert_eq!((report.strangers, report.untold), (0, 0), "seed {seed}, {first} apart");
+        }
+    }
+}
+
+#[test]
+fn node_that_starts_again_is_known_at_once_even_when_its_clock_has_gone_back() {
+    for generation in [1, 1000, 2000] {
+        let restart = Act::Restart { node: 3, generation };
+        let plan = |_| Plan { script: vec![(secs(6), restart)], ..quiet(8, 1, secs(12)) };
+        for (seed, report) in play(20, plan).iter().enumerate() {
+            assert_eq!((report.strangers, report.untold), (0, 0), "seed {seed}, generation {generation}");
+        }
+    }
+}
+
+#[test]
+fn farewell_is_heard_by_all_and_taken_for_a_failure_by_none() {
+    let plan = |_| Plan { script: vec![(secs(6), Act::Leave(3))], ..quiet(16, 5, secs(10)) };
+    for (seed, report) in play(50, plan).iter().enumerate() {
+        assert_eq!((report.farewells_missed, report.farewell_hints), (0, 0), "seed {seed}");
+    }
+}
+
+#[test]
 fn all_nodes_join_although_a_fifth_of_the_packets_is_lost() {
-    for (seed, report) in play(20, |_| quiet(64, 20, secs(15))).iter().enumerate() {
+    let plan = |_| Plan { script: vec![(secs(10), Act::Rename(3))], ..quiet(64, 20, secs(15)) };
+    for (seed, report) in play(20, plan).iter().enumerate() {
         assert_eq!(report.strangers, 0, "seed {seed}: pairs of nodes that do not know each other");
         assert_eq!(report.untold, 0, "seed {seed}: metadata that is not known");
     }

@@ -7,16 +7,41 @@ use rand::{RngExt as _, rngs::StdRng};
 /// Datagrams that wait at a node that does not read them; more are lost, as by a socket's buffer.
 pub(crate) const INBOX_MAX: usize = 256;
 
+/// What the network does not let through.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Block {
+    /// Anything between the first so many nodes and the others.
+    Split(usize),
+    /// Gossip from and to a node.
+    Gossip(usize),
+    /// Datagrams from and to a node.
+    Datagrams(usize),
+}
+
 /// How the network is.
 #[derive(Debug)]
 pub(crate) struct Net {
     loss_percent: u32,
+    pub(crate) block: Option<Block>,
     pub(crate) rng: StdRng,
 }
 
 impl Net {
     pub(crate) fn new(loss_percent: u32, rng: StdRng) -> Self {
-        Self { loss_percent, rng }
+        Self { loss_percent, block: None, rng }
+    }
+
+    pub(crate) fn passes(&self, from: usize, to: usize, is_stream: bool) -> bool {
+        match self.block {
+            None => true,
+            Some(Block::Split(first)) => (from < first) == (to < first),
+            Some(Block::Gossip(node)) => from != node && to != node,
+            Some(Block::Datagrams(node)) => is_stream || (from != node && to != node),
+        }
+    }
+
+    pub(crate) fn recorded(&mut self) -> bool {
+        self.rng.random_range(0..100) == 0
     }
 
     pub(crate) fn lost(&mut self) -> bool {

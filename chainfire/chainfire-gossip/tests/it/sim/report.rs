@@ -1,6 +1,10 @@
 //! What came of a run.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
+
+use chainfire_gossip::{Event, Member, NodeId, Status};
+
+use super::world::World;
 
 /// A node that died.
 #[derive(Debug)]
@@ -31,6 +35,12 @@ pub(crate) struct Report {
     pub(crate) strangers: usize,
     /// Pairs of running nodes of which one does not know the other's metadata, at the end.
     pub(crate) untold: usize,
+    /// Hints that a node failed which had said farewell.
+    pub(crate) farewell_hints: usize,
+    /// Running nodes that do not know that another one left, at the end.
+    pub(crate) farewells_missed: usize,
+    /// Packets that were refused because they had been there before.
+    pub(crate) replayed: u64,
     pub(crate) packets: u64,
     pub(crate) trace: u64,
 }
@@ -67,4 +77,77 @@ pub(crate) fn summary(reports: &[Report]) -> String {
         reports.iter().map(|report| report.stalls_marked).sum::<usize>(),
         reports.iter().map(|report| report.packets).sum::<u64>(),
     )
+}
+
+impl World {
+    /// Nodes that live and do not stall.
+    pub(crate) fn healthy(&self) -> BTreeSet<usize> {
+        let steady = self.plan.nodes - self.plan.stalling;
+        (0..steady).filter(|node| self.nodes[*node].alive && !self.nodes[*node].left).collect()
+    }
+
+    pub(crate) fn note(&mut self, at: usize, event: Event) {
+        self.trace(&(self.now, at, event));
+        if let Event::FailedHint(node) = event {
+            self.nodes[at].failed.insert(node, self.now);
+            self.count_hint(usize::try_from(node.0).unwrap());
+        }
+        if at == self.court.leader {
+            self.hear(event);
+        }
+    }
+
+    fn count_hint(&mut self, node: usize) {
+        let stalls = node >= self.plan.nodes - self.plan.stalling;
+        self.report.wrong_hints += usize::from(self.healthy().contains(&node));
+        self.report.farewell_hints += usize::from(self.nodes[node].left);
+        self.report.stall_hints += usize::from(stalls);
+    }
+
+    pub(crate) fn marked(&mut self, node: usize) {
+        self.trace(&(self.now, node));
+        self.report.stalls_marked += usize::from(self.is_frozen(node));
+        if self.healthy().contains(&node) {
+            self.report.wrongly_marked.push((self.now, node));
+        }
+        let now = self.now;
+        for kill in self.report.kills.iter_mut().filter(|kill| kill.node == node) {
+            kill.marked_after = kill.marked_after.min(now - kill.at);
+        }
+    }
+
+    fn trace(&mut self, what: &impl std::fmt::Debug) {
+        for byte in format!("{what:?}").bytes() {
+            self.report.trace = (self.report.trace ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+
+    pub(crate) fn finish(mut self) -> Report {
+        let healthy = self.healthy();
+        for kill in &mut self.report.kills {
+            let id = NodeId(kill.node as u64);
+            let known = healthy.iter().map(|node| self.nodes[*node].failed.get(&id).map(|at| *at - kill.at));
+            let last = known.map(|after| after.unwrap_or(Duration::MAX)).max();
+            kill.known_after = last.unwrap_or(Duration::MAX);
+        }
+        for one in &healthy {
+            (0..self.plan.nodes).filter(|other| other != one).for_each(|other| self.compare(*one, other));
+        }
+        self.report.replayed = self.nodes.iter().map(|node| node.metrics.replayed.get()).sum();
+        self.report
+    }
+
+    /// What one node knows of another, at the end.
+    fn compare(&mut self, one: usize, other: usize) {
+        let member = self.nodes[one].gossip.member(NodeId(other as u64));
+        let there = &self.nodes[other];
+        if there.left {
+            let missed = member.is_none_or(|member| member.status != Status::Left);
+            self.report.farewells_missed += usize::from(missed);
+        } else if self.healthy().contains(&other) {
+            let told = member.and_then(|member| member.metadata.as_ref()) == Some(&there.metadata);
+            self.report.strangers += usize::from(!member.is_some_and(Member::is_active));
+            self.report.untold += usize::from(!told);
+        }
+    }
 }
