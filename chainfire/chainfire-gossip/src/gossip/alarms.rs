@@ -82,14 +82,11 @@ impl Gossip {
     }
 
     fn scan(&mut self, out: &mut Outbox) {
-        let (mut suspected, mut known) = (BTreeSet::new(), BTreeSet::new());
-        for member in self.swim.iter_membership_state() {
-            known.insert(member.id().addr);
-            if member.state() == State::Suspect {
-                suspected.insert(*member.id());
-            }
-        }
-        out.events.extend(self.roster.scan(&suspected, &known));
+        let members = || self.swim.iter_membership_state();
+        let suspected = members().filter(|member| member.state() == State::Suspect);
+        let suspected = suspected.map(|member| *member.id()).collect::<BTreeSet<_>>();
+        let known = |addr| members().any(|member| member.id().addr == addr);
+        out.events.extend(self.roster.scan(&suspected, known));
     }
 
     /// Tells those whom we suspected, in case nobody else's gossip reaches them (Lifeguard's buddy system, §3.3).

@@ -96,6 +96,14 @@ fn new_judge_takes_over_what_is_committed() {
 }
 
 #[test]
+fn nobody_asks_after_a_node_that_is_of_no_interest() {
+    let mut court = Court::new(3);
+    court.judge.hint(court.now, NODE);
+    court.judge.forget(NODE);
+    assert_eq!(court.judge.step_at(), None);
+}
+
+#[test]
 fn farewell_needs_no_proof() {
     let mut court = Court::new(1);
     court.judge.left(court.now, NODE);
