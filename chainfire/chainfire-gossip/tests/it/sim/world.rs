@@ -21,6 +21,9 @@ use super::{
 const STREAM_TIMEOUT: Duration = Duration::from_millis(500);
 /// Nodes stall from then on.
 const CALM: Duration = Duration::from_secs(6);
+/// The life in which all nodes begin.
+pub(crate) const GENERATION: u64 = 1_000_000_000;
+
 /// What is to be played.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -71,7 +74,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64, plan: Plan) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let nodes = (0..plan.nodes).map(|at| Node::new(at, 1000, &mut rng)).collect();
+        let nodes = (0..plan.nodes).map(|at| Node::new(at, GENERATION, &mut rng)).collect();
         let mut world = Self {
             now: Duration::ZERO,
             number: 0,
