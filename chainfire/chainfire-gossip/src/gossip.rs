@@ -176,11 +176,8 @@ impl Gossip {
             return;
         }
         let farewell = Identity { leaving: true, ..*self.identity() };
-        // foca would tell others that the identity before is down, which looks like a failure. The farewell that
-        // follows replaces that piece of news before anybody has heard it.
-        let mut unheard = AccumulatingRuntime::new();
-        let changed = self.swim.change_identity(farewell, &mut unheard);
-        self.check(changed);
+        let changed = self.swim.change_identity(farewell, &mut self.effects);
+        self.settle(now, changed, None, out);
         let left = self.swim.leave_cluster(&mut self.effects);
         self.settle(now, left, None, out);
     }

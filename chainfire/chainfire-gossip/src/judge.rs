@@ -120,7 +120,7 @@ impl Judge {
     pub fn hint(&mut self, now: Duration, node: NodeId) {
         let case = Case { stage: Stage::Asking { asked: 0, silent: 0 }, opened_at: now, next_at: now };
         let open = self.cases.entry(node).or_insert(case);
-        if matches!(open.stage, Stage::Doubted | Stage::Farewell) {
+        if matches!(open.stage, Stage::Doubted) {
             *open = case;
         }
     }
@@ -128,7 +128,7 @@ impl Judge {
     /// Gossip says that the node is there.
     pub fn returned(&mut self, now: Duration, node: NodeId) {
         match self.cases.get_mut(&node) {
-            Some(case) if matches!(case.stage, Stage::Down { .. } | Stage::Condemned) => case.next_at = now,
+            Some(case) if matches!(case.stage, Stage::Down { .. }) => case.next_at = now,
             _ => drop(self.cases.remove(&node)),
         }
     }
@@ -168,7 +168,9 @@ impl Judge {
             (*asked, case.next_at) = (asked.saturating_sub(1), now);
         } else {
             *silent += 1;
-            case.next_at = case.next_at.min(now);
+            if *silent >= self.rules.questions {
+                case.next_at = now;
+            }
         }
     }
 

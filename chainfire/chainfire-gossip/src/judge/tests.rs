@@ -64,6 +64,21 @@ fn proposal_is_made_again_until_it_is_committed_and_taken_back_when_the_node_ans
 }
 
 #[test]
+fn node_that_returns_before_its_verdict_is_committed_is_not_condemned_again() {
+    let mut court = Court::new(3);
+    court.judge.hint(court.now, NODE);
+    assert_eq!(court.until_verdict(&[]), Some(Step::Propose(NODE, Verdict::Failed)));
+    court.judge.returned(court.now, NODE);
+    assert_eq!(court.until_verdict(&[]), None);
+    court.down.insert(NODE);
+    assert_eq!(
+        court.until_verdict(&[NODE]),
+        Some(Step::Propose(NODE, Verdict::Alive)),
+        "the proposal came through"
+    );
+}
+
+#[test]
 fn half_of_a_service_stays_however_many_are_silent() {
     let mut court = Court::new(4);
     (1..=4).for_each(|node| court.judge.hint(court.now, NodeId(node)));
