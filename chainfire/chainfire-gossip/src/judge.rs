@@ -110,8 +110,10 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// A judge without cases.
-    pub fn new(rules: Rules) -> Self {
+    /// A judge without cases. It asks at least once, and again after a millisecond at the soonest.
+    pub fn new(mut rules: Rules) -> Self {
+        rules.questions = rules.questions.max(1);
+        rules.again_after = rules.again_after.max(Duration::from_millis(1));
         let damping = Damping::new(rules.flaps_allowed, rules.forgive_after);
         Self { rules, damping, cases: BTreeMap::new() }
     }

@@ -79,6 +79,15 @@ fn node_that_returns_before_its_verdict_is_committed_is_not_condemned_again() {
 }
 
 #[test]
+fn nobody_is_condemned_unasked_whatever_the_rules() {
+    let mut court = Court::new(3);
+    court.judge = Judge::new(Rules { questions: 0, again_after: Duration::ZERO, ..Rules::default() });
+    court.judge.hint(court.now, NODE);
+    assert_eq!(court.until_verdict(&[NODE]), None);
+    assert_eq!(court.until_verdict(&[]), Some(Step::Propose(NODE, Verdict::Failed)));
+}
+
+#[test]
 fn half_of_a_service_stays_however_many_are_silent() {
     let mut court = Court::new(4);
     (1..=4).for_each(|node| court.judge.hint(court.now, NodeId(node)));

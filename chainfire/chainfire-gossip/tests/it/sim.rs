@@ -65,7 +65,7 @@ fn no_healthy_node_is_marked_failed_and_failures_are_known_to_all_soon_while_a_q
     let reports = play(100, rough);
     for (seed, report) in reports.iter().enumerate() {
         assert_eq!(report.wrongly_marked, [], "seed {seed}");
-        assert_eq!(report.kills.len(), 3, "seed {seed}");
+        assert_eq!((report.kills.len(), report.malformed, report.swim_errors), (3, 0, 0), "seed {seed}");
         assert!(report.replayed > 0, "seed {seed}: recordings that nobody notices prove nothing");
         assert_eq!(report.overspent, 0, "seed {seed}: more than half of a service was down");
     }

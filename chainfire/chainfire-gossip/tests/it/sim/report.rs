@@ -41,6 +41,10 @@ pub(crate) struct Report {
     pub(crate) farewells_missed: usize,
     /// Packets that were refused because they had been there before.
     pub(crate) replayed: u64,
+    /// Packets of ours that were not understood.
+    pub(crate) malformed: u64,
+    /// What the SWIM machine refused to do.
+    pub(crate) swim_errors: u64,
     pub(crate) packets: u64,
     pub(crate) trace: u64,
 }
@@ -134,6 +138,8 @@ impl World {
             (0..self.plan.nodes).filter(|other| other != one).for_each(|other| self.compare(*one, other));
         }
         self.report.replayed = self.nodes.iter().map(|node| node.metrics.replayed.get()).sum();
+        self.report.malformed = self.nodes.iter().map(|node| node.metrics.malformed.get()).sum();
+        self.report.swim_errors = self.nodes.iter().map(|node| node.metrics.swim_errors.get()).sum();
         self.report
     }
 
