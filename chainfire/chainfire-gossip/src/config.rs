@@ -106,6 +106,12 @@ impl Config {
         Ok(())
     }
 
+    /// How long a member of a cluster of so many nodes has to refute a suspicion.
+    pub(crate) fn suspicion_of(&self, nodes: usize) -> Duration {
+        // log10, as ilog2 × 0.3.
+        self.suspicion * (nodes.max(1).ilog2() * 3).max(10) / 10
+    }
+
     /// The same for foca, in a cluster of so many nodes.
     pub(crate) fn swim(&self, nodes: usize) -> foca::Config {
         let digits = nodes.max(1).ilog2();
@@ -114,9 +120,8 @@ impl Config {
             probe_period: self.probe_period,
             probe_rtt: self.probe_timeout,
             num_indirect_probes: nonzero(self.indirect_probes).into(),
-            max_transmissions: nonzero(u8::try_from(digits + 5).unwrap_or(u8::MAX)),
-            // log10, as ilog2 × 0.3.
-            suspect_to_down_after: self.suspicion * (digits * 3).max(10) / 10,
+            max_transmissions: nonzero(u8::try_from(digits + 8).unwrap_or(u8::MAX)),
+            suspect_to_down_after: self.suspicion_of(nodes),
             remove_down_after: Some(self.forget_after),
             max_packet_size: SWIM_PACKET,
             notify_down_members: true,

@@ -6,8 +6,14 @@
 mod alarms;
 mod effects;
 mod receive;
+#[cfg(test)]
+mod tests;
 
-use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::Duration,
+};
 
 use foca::{AccumulatingRuntime, Foca, NoCustomBroadcast};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -79,6 +85,8 @@ pub struct Gossip {
     probe: Option<Probe>,
     /// Whom we suspected ourselves. They are told so directly until they refute it.
     doubted: BTreeSet<Identity>,
+    /// Since when each member, in each of its incarnations, is suspected by anybody.
+    suspected_since: BTreeMap<(Identity, u16), Duration>,
     incarnation: u16,
     /// The size of the cluster that foca is set for, as a power of two.
     scale: u32,
@@ -125,6 +133,7 @@ impl Gossip {
             outlived_at: None,
             probe: None,
             doubted: BTreeSet::new(),
+            suspected_since: BTreeMap::new(),
             incarnation: 0,
             scale: 0,
             leaving: false,
@@ -192,7 +201,7 @@ impl Gossip {
 
     /// How often a piece of news is told.
     fn transmissions(&self) -> u32 {
-        self.scale + 5
+        self.scale + 8
     }
 
     /// Sends a word of our own, with as much metadata as there is room for.

@@ -33,8 +33,13 @@ impl<T> Default for Timers<T> {
 }
 
 impl<T> Timers<T> {
+    /// The time that counts.
+    pub(crate) fn lived(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.lost)
+    }
+
     pub(crate) fn schedule(&mut self, now: Duration, after: Duration, alarm: T) {
-        let due = now.saturating_sub(self.lost).saturating_add(after);
+        let due = self.lived(now).saturating_add(after);
         self.heap.push(Reverse(Entry { due, number: self.number, alarm }));
         self.number += 1;
     }

@@ -73,33 +73,52 @@ impl Gossip {
             self.settle(now, told, None, out);
             return;
         }
-        self.scan(out);
-        self.doubt(now, out);
+        let suspects = self.suspects();
+        self.scan(&suspects, out);
+        self.doubt(now, &suspects, out);
         self.rescale();
         for addr in self.roster.ask(now) {
             self.send(now, addr, Path::Datagram, Body::AskMetadata, out);
         }
     }
 
-    fn scan(&mut self, out: &mut Outbox) {
-        let members = || self.swim.iter_membership_state();
-        let suspected = members().filter(|member| member.state() == State::Suspect);
-        let suspected = suspected.map(|member| *member.id()).collect::<BTreeSet<_>>();
-        let known = |addr| members().any(|member| member.id().addr == addr);
+    /// Who is suspected, in which incarnation.
+    pub(super) fn suspects(&self) -> BTreeSet<(Identity, u16)> {
+        let suspects = self.swim.iter_membership_state().filter(|member| member.state() == State::Suspect);
+        suspects.map(|member| (*member.id(), member.incarnation())).collect()
+    }
+
+    fn scan(&mut self, suspects: &BTreeSet<(Identity, u16)>, out: &mut Outbox) {
+        let suspected = suspects.iter().map(|(identity, _)| *identity).collect::<BTreeSet<_>>();
+        let known = |addr| self.swim.iter_membership_state().any(|member| member.id().addr == addr);
         out.events.extend(self.roster.scan(&suspected, known));
     }
 
     /// Tells those whom we suspected, in case nobody else's gossip reaches them (Lifeguard's buddy system, §3.3).
-    fn doubt(&mut self, now: Duration, out: &mut Outbox) {
-        let suspected = |member: &&foca::Member<Identity>| {
-            member.state() == State::Suspect && self.doubted.contains(member.id())
-        };
-        let open = self.swim.iter_membership_state().filter(suspected);
-        let open = open.map(|member| (*member.id(), member.incarnation())).collect::<Vec<_>>();
-        self.doubted = open.iter().map(|(identity, _)| *identity).collect();
-        for (Identity { addr, generation, .. }, incarnation) in open {
-            self.send(now, addr, Path::Datagram, Body::Doubt { generation, incarnation }, out);
+    ///
+    /// foca leaves the end of a suspicion to whoever raised it, and a piece of news may miss a node. So a suspicion of
+    /// others that stays open for longer than it should becomes ours, and when it is not refuted then, we end it.
+    pub(super) fn doubt(&mut self, now: Duration, suspects: &BTreeSet<(Identity, u16)>, out: &mut Outbox) {
+        let lived = self.timers.lived(now);
+        self.suspected_since.retain(|suspect, _| suspects.contains(suspect));
+        self.doubted.retain(|identity| suspects.iter().any(|(suspect, _)| suspect == identity));
+        let patience = self.health.stretch(self.config.suspicion_of(self.swim.num_members() + 1));
+        for (identity, incarnation) in suspects {
+            let since = self.suspected_since.entry((*identity, *incarnation)).or_insert(lived);
+            let open_for = lived.saturating_sub(*since);
+            if open_for >= patience * 3 {
+                self.give_up(now, *identity, *incarnation, out);
+            } else if open_for >= patience * 3 / 2 || self.doubted.contains(identity) {
+                let (generation, incarnation) = (identity.generation, *incarnation);
+                self.send(now, identity.addr, Path::Datagram, Body::Doubt { generation, incarnation }, out);
+            }
         }
+    }
+
+    fn give_up(&mut self, now: Duration, identity: Identity, incarnation: u16, out: &mut Outbox) {
+        let down = std::iter::once(foca::Member::new(identity, incarnation, State::Down));
+        let applied = self.swim.apply_many(down, true, &mut self.effects);
+        self.settle(now, applied, None, out);
     }
 
     /// A larger cluster needs more time for a refutation and more tellings of a piece of news.

@@ -73,6 +73,10 @@ fn no_healthy_node_is_marked_failed_and_failures_are_known_to_all_soon_while_a_q
     let marked = p99(reports.iter().flat_map(|report| report.kills.iter().map(|kill| kill.marked_after)));
     println!("{}", report::summary(&reports));
     assert!(reports.iter().all(|report| report.stall_hints > 0), "stalls that nobody notices prove nothing");
+    assert!(
+        reports.iter().flat_map(|report| &report.kills).all(|kill| kill.known_after < secs(6)),
+        "nobody misses it"
+    );
     assert!(known <= Duration::from_millis(3500), "known to all after {known:?} at p99");
     assert!(marked <= secs(4), "marked after {marked:?} at p99");
 }
