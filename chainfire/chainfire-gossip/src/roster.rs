@@ -123,13 +123,18 @@ impl Roster {
         gone.into_iter().chain(come).collect()
     }
 
-    /// A member that is down has had a later life, which is over as well.
+    /// A member that is down has had a later life, or has said farewell, which is over as well.
     fn advance(&mut self, identity: Identity) -> Option<Event> {
         let member = self.members.get_mut(&identity.node)?;
-        if identity.generation >= member.identity.generation && !member.is_active() {
-            member.identity = identity;
+        if identity.generation < member.identity.generation || member.is_active() {
+            return None;
         }
-        None
+        member.identity = identity;
+        let news = identity.leaving && member.status != Status::Left;
+        news.then(|| {
+            member.status = Status::Left;
+            Event::Left(identity.node)
+        })
     }
 
     /// Compares with the identities that are suspected, and forgets members whose address nobody remembers.
@@ -229,6 +234,15 @@ mod tests {
         let farewell = Identity { leaving: true, ..node(5) };
         assert_eq!(roster.renamed(node(5), farewell, true), []);
         assert_eq!(roster.down(farewell), Some(Event::Left(NodeId(1))));
+    }
+
+    #[test]
+    fn farewell_of_a_node_that_was_thought_to_have_failed_is_believed() {
+        let mut roster = roster();
+        roster.down(node(5));
+        let farewell = Identity { leaving: true, ..node(5) };
+        assert_eq!(roster.renamed(node(5), farewell, false), [Event::Left(NodeId(1))]);
+        assert_eq!(roster.renamed(node(5), farewell, false), [], "it is told once");
     }
 
     #[test]
