@@ -77,8 +77,12 @@ pub struct StorageConfig {
     /// Memory for caches and for writes that are not in the database's files yet. The process takes some 100 MiB
     /// more, and what the requests take that are under way.
     pub memory_bytes: u64,
-    /// Writes that may be under way at once; more are refused with RESOURCE_EXHAUSTED.
+    /// Writes that may be under way at once; more wait.
     pub proposals_max: u32,
+    /// How long they wait at most, before they are refused with RESOURCE_EXHAUSTED.
+    pub proposal_wait_ms: u64,
+    /// Bytes of the writes that are under way or wait; more are refused with RESOURCE_EXHAUSTED at once.
+    pub proposals_bytes_max: u64,
     /// Watches that may be open at once; more are refused with RESOURCE_EXHAUSTED.
     pub watches_max: u32,
     /// Revisions of a namespace that history keeps.
@@ -145,6 +149,8 @@ impl Default for StorageConfig {
         Self {
             memory_bytes: 320 << 20,
             proposals_max: 4_096,
+            proposal_wait_ms: 100,
+            proposals_bytes_max: 64 << 20,
             watches_max: 4_096,
             history_revisions_max: 100_000,
             history_age_min_ms: 60_000,
@@ -252,6 +258,7 @@ impl Config {
         let storage = &self.storage;
         let counts = [
             ("storage.proposals_max", u64::from(storage.proposals_max)),
+            ("storage.proposals_bytes_max", storage.proposals_bytes_max),
             ("storage.watches_max", u64::from(storage.watches_max)),
             ("storage.history_revisions_max", storage.history_revisions_max),
             ("storage.history_check_ms", storage.history_check_ms),

@@ -15,6 +15,7 @@
 //! It does not forward writes to the leader (the client does, so that nobody retries twice), it does not open a data
 //! folder of another node or cluster, and it does not go on after a failed fsync.
 
+mod admission;
 mod audit;
 pub mod cli;
 mod clock;

@@ -26,6 +26,8 @@ use crate::space::Free;
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     proposals_in_flight: Gauge,
+    proposals_waiting: Gauge,
+    busy_refusals: Counter,
     proposal_seconds: Histogram,
     watchers: Gauge,
     disk_free_bytes: Gauge,
@@ -41,6 +43,8 @@ impl Default for Metrics {
     fn default() -> Self {
         Self {
             proposals_in_flight: Gauge::default(),
+            proposals_waiting: Gauge::default(),
+            busy_refusals: Counter::default(),
             proposal_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
             watchers: Gauge::default(),
             disk_free_bytes: Gauge::default(),
@@ -74,6 +78,10 @@ impl Metrics {
     /// Registers everything; the registry has the service's prefix already.
     pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register("proposals_in_flight", "Writes under way", self.proposals_in_flight.clone());
+        let help = "Writes that wait until fewer are under way";
+        registry.register("proposals_waiting", help, self.proposals_waiting.clone());
+        let help = "Writes refused because too many were under way";
+        registry.register("busy_refusals", help, self.busy_refusals.clone());
         registry.register("proposal_seconds", "From proposal to outcome", self.proposal_seconds.clone());
         registry.register("watchers", "Watches that are open", self.watchers.clone());
         let help = "Free bytes of the disk with the data";
@@ -114,6 +122,16 @@ impl Metrics {
     /// Shows that this replica is not trusted.
     pub(crate) fn quarantined(&self) {
         self.quarantined.set(1);
+    }
+
+    /// Counts a write that waits, while it does.
+    pub(crate) fn waiting(&self) -> Counted {
+        count(&self.proposals_waiting, None)
+    }
+
+    /// Counts a write that was refused because there were too many.
+    pub(crate) fn refused_for_number(&self) {
+        self.busy_refusals.inc();
     }
 
     /// Counts a write that was refused for want of room.

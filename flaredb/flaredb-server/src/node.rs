@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    admission::{Admission, Writes},
     audit::Auditor,
     clock::Clock,
     config::{ClusterConfig, Config},
@@ -20,7 +21,7 @@ use crate::{
     identity::{ClaimError, Identity},
     metrics::Metrics,
     quarantine::Quarantine,
-    region::{Admission, FIRST_REGION, Region, Regions},
+    region::{FIRST_REGION, Region, Regions},
     service::examine::Certificate,
     space::{Disk, Room},
     state_machine::Replica,
@@ -113,7 +114,7 @@ impl Node {
             state,
             group,
             hub,
-            admission: Admission::new("writes", config.storage.proposals_max),
+            writes: Writes::new(&config.storage),
             room: Arc::clone(&room),
             auditor,
             quarantine: Arc::clone(&quarantine),

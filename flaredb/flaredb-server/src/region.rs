@@ -14,9 +14,9 @@ use flaredb_proto::v1::{
 };
 use flaredb_raft::{Group, ProposeError, ReadError, Role};
 use prost::Message as _;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
+    admission::Writes,
     audit::Auditor,
     hub::Hub,
     metrics::Metrics,
@@ -40,8 +40,8 @@ pub(crate) struct Region {
     pub(crate) group: Group,
     /// Who waits for changes.
     pub(crate) hub: Arc<Hub>,
-    /// Bounds the proposals under way.
-    pub(crate) admission: Admission,
+    /// Bounds the proposals under way and those that wait.
+    pub(crate) writes: Writes,
     /// Refuses them while disks are full.
     pub(crate) room: Arc<Room>,
     /// Compares the replica with the others.
@@ -78,36 +78,6 @@ impl Regions {
     }
 }
 
-/// A bound on what may be under way at once.
-#[derive(Debug)]
-pub(crate) struct Admission {
-    what: &'static str,
-    limit: u32,
-    free: Arc<Semaphore>,
-}
-
-impl Admission {
-    /// At most `limit` at once; `what` names them in the refusal.
-    pub(crate) fn new(what: &'static str, limit: u32) -> Self {
-        let permits = usize::try_from(limit).unwrap_or(Semaphore::MAX_PERMITS);
-        Self { what, limit, free: Arc::new(Semaphore::new(permits)) }
-    }
-
-    /// Enters, or is refused at once: a queue here would only hide the overload.
-    pub(crate) fn enter(&self) -> Result<SemaphorePermit<'_>, Refusal> {
-        self.free.try_acquire().map_err(|_full| self.refusal())
-    }
-
-    /// Like [`Admission::enter`], for what outlives the borrow.
-    pub(crate) fn enter_owned(&self) -> Result<tokio::sync::OwnedSemaphorePermit, Refusal> {
-        Arc::clone(&self.free).try_acquire_owned().map_err(|_full| self.refusal())
-    }
-
-    fn refusal(&self) -> Refusal {
-        Refusal::Busy { what: self.what, limit: self.limit }
-    }
-}
-
 /// What a write came to.
 #[derive(Debug)]
 pub(crate) enum Written {
@@ -125,9 +95,10 @@ impl Region {
     pub(crate) async fn propose(&self, command: Command) -> Result<Outcome, Refusal> {
         self.quarantine.check_leader()?;
         self.room.admit(&command).inspect_err(|_full| self.metrics.refused_for_space())?;
-        let _permit = self.admission.enter()?;
-        let _counted = self.metrics.proposal();
         let request = FlareRequest { command: Some(command) };
+        let entered = self.writes.enter(request.encoded_len(), &self.metrics).await;
+        let _entered = entered.inspect_err(|_busy| self.metrics.refused_for_number())?;
+        let _counted = self.metrics.proposal();
         let response =
             self.group.propose(Bytes::from(request.encode_to_vec())).await.map_err(proposal_failed)?;
         let response = FlareResponse::decode(response).map_err(|error| Refusal::Storage(Box::new(error)))?;

@@ -98,7 +98,11 @@ async fn overload(cloud: &Cloud, node: &Running) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn writes_beyond_the_bound_are_refused_and_the_others_served() {
     let cloud = Cloud::new();
-    let node = small(&cloud, |config| config.storage.proposals_max = SERVED).await;
+    let node = small(&cloud, |config| {
+        config.storage.proposals_max = SERVED;
+        config.storage.proposal_wait_ms = 0;
+    })
+    .await;
     assert_eq!(overload(&cloud, &node).await, "16 writes are under way already; try again in a moment");
     node.stop().await;
 }
