@@ -221,6 +221,16 @@ impl Group {
         self.0.machine.watch_applied()
     }
 
+    /// Whether this replica leads the region, as far as it knows.
+    pub fn leads(&self) -> bool {
+        self.0.leadership.borrow().role == Role::Leader
+    }
+
+    /// Whether another node could lead the region.
+    pub fn has_followers(&self) -> bool {
+        self.status().members.iter().filter(|member| member.voter).count() > 1
+    }
+
     /// Follows who leads the region.
     pub fn watch_leadership(&self) -> watch::Receiver<Leadership> {
         self.0.leadership.clone()

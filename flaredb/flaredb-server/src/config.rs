@@ -1,14 +1,12 @@
-//! FlareDB's own part of the configuration: who the node is, who its first peers are, and its bounds.
-//!
-//! Refused here, before anything is opened: a node without id, endpoint or data folder, an endpoint that peers
-//! could not dial, and a list of first members that is not the same cluster's on every node.
+//! FlareDB's own part of the configuration: the bounds of its database. Who the node is, its peers and its timing are
+//! what every node has, see [`flaredb_node::config`].
 
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::time::Duration;
 
-use flaredb_raft::Timing;
+use flaredb_node::WriteLimits;
+pub use flaredb_node::config::{ClusterConfig, InitialMember, NodeConfig, RaftConfig};
 use photon_runtime::{AuthConfig, CommonRef, ConfigError, HasCommon, LogConfig, ServerConfig, TlsConfig};
 use serde::{Deserialize, Serialize};
-use tonic::transport::Uri;
 
 use crate::history::Retention;
 
@@ -35,39 +33,6 @@ pub struct Config {
     pub storage: StorageConfig,
     /// Timing of the consensus.
     pub raft: RaftConfig,
-}
-
-/// Who this node is.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct NodeConfig {
-    /// The node's id in its cluster, from 1. Never given to another node again, not even when this one is gone.
-    pub id: u64,
-    /// Where clients and peers reach this node: `https://host:port`, or `http://` on loopback without TLS.
-    pub endpoint: String,
-    /// Where the node's data lives. Belongs to one node of one cluster for ever.
-    pub data_dir: PathBuf,
-}
-
-/// Which cluster the node belongs to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ClusterConfig {
-    /// The cluster's name; a peer of another cluster is refused.
-    pub id: String,
-    /// The members that form the cluster at its first start: the same list on each of them. Empty on a node that
-    /// joins later by `flaredb member add`.
-    pub initial_members: Vec<InitialMember>,
-}
-
-/// One of the first members.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct InitialMember {
-    /// Its `node.id`.
-    pub id: u64,
-    /// Its `node.endpoint`.
-    pub endpoint: String,
 }
 
 /// Bounds of the database.
@@ -108,18 +73,6 @@ pub struct StorageConfig {
     pub tombstone_retention_ms: u64,
 }
 
-/// Timing of the consensus.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RaftConfig {
-    /// How often a leader says that it is there.
-    pub heartbeat_ms: u64,
-    /// Shortest random wait before an election, once the leader has been silent for the longest one.
-    pub election_timeout_min_ms: u64,
-    /// Longest such wait, and the length of a leader's lease.
-    pub election_timeout_max_ms: u64,
-}
-
 impl Default for Config {
     fn default() -> Self {
         // openraft tells every step of an election and every unanswered heartbeat; the Raft host tells who leads and
@@ -135,12 +88,6 @@ impl Default for Config {
             storage: StorageConfig::default(),
             raft: RaftConfig::default(),
         }
-    }
-}
-
-impl Default for ClusterConfig {
-    fn default() -> Self {
-        Self { id: "photon".to_owned(), initial_members: Vec::new() }
     }
 }
 
@@ -166,31 +113,9 @@ impl Default for StorageConfig {
     }
 }
 
-impl Default for RaftConfig {
-    fn default() -> Self {
-        Self { heartbeat_ms: 100, election_timeout_min_ms: 200, election_timeout_max_ms: 400 }
-    }
-}
-
 impl HasCommon for Config {
     fn common(&self) -> CommonRef<'_> {
         CommonRef { server: &self.server, tls: &self.tls, auth: &self.auth, log: &self.log }
-    }
-}
-
-impl Config {
-    /// The timing for the Raft host.
-    pub(crate) fn timing(&self) -> Timing {
-        // Before the call's own time is up, so that the answer can say that the outcome is unknown.
-        let within_a_call = self.server.request_timeout() * 3 / 4;
-        Timing {
-            heartbeat: Duration::from_millis(self.raft.heartbeat_ms),
-            election_min: Duration::from_millis(self.raft.election_timeout_min_ms),
-            election_max: Duration::from_millis(self.raft.election_timeout_max_ms),
-            propose_timeout: within_a_call,
-            read_timeout: Timing::default().read_timeout.min(within_a_call),
-            ..Timing::default()
-        }
     }
 }
 
@@ -198,6 +123,15 @@ impl StorageConfig {
     /// The part of the memory that holds the newest entries of the log, for peers and for `apply`.
     pub(crate) fn log_cache_bytes(&self) -> u64 {
         self.memory_bytes / 10
+    }
+
+    /// The bounds of writes.
+    pub(crate) fn write_limits(&self) -> WriteLimits {
+        WriteLimits {
+            proposals_max: self.proposals_max,
+            proposal_wait: Duration::from_millis(self.proposal_wait_ms),
+            proposals_bytes_max: self.proposals_bytes_max,
+        }
     }
 
     /// How much history is retained.
@@ -216,42 +150,9 @@ impl Config {
     /// # Errors
     /// The first field that is wrong, what was found and what would be accepted.
     pub fn check(&self) -> Result<(), ConfigError> {
-        self.check_node()?;
-        self.check_members()?;
+        self.node.check(&self.cluster)?;
         self.check_storage()?;
-        self.check_raft()
-    }
-
-    fn check_node(&self) -> Result<(), ConfigError> {
-        if self.node.id == 0 {
-            return Err(wrong("node.id", "0", "an id from 1, other than every other node's"));
-        }
-        if self.node.data_dir.as_os_str().is_empty() {
-            return Err(wrong("node.data_dir", "nothing", "the folder for this node's data"));
-        }
-        if self.cluster.id.is_empty() {
-            return Err(wrong("cluster.id", "nothing", "the cluster's name"));
-        }
-        check_endpoint("node.endpoint", &self.node.endpoint)
-    }
-
-    fn check_members(&self) -> Result<(), ConfigError> {
-        let members = &self.cluster.initial_members;
-        let ids: BTreeSet<u64> = members.iter().map(|member| member.id).collect();
-        if ids.len() != members.len() || ids.contains(&0) {
-            return Err(wrong("cluster.initial_members", &format!("ids {ids:?}"), "each id once, from 1"));
-        }
-        members.iter().try_for_each(|member| check_endpoint("cluster.initial_members", &member.endpoint))?;
-        let own = members.iter().find(|member| member.id == self.node.id);
-        match own {
-            _ if members.is_empty() => Ok(()),
-            Some(own) if own.endpoint == self.node.endpoint => Ok(()),
-            _ => Err(wrong(
-                "cluster.initial_members",
-                &format!("no member {} at {}", self.node.id, self.node.endpoint),
-                "a list with this node in it, or an empty one on a node that joins later",
-            )),
-        }
+        self.raft.check()
     }
 
     fn check_storage(&self) -> Result<(), ConfigError> {
@@ -283,34 +184,6 @@ impl Config {
         }
         Ok(())
     }
-
-    fn check_raft(&self) -> Result<(), ConfigError> {
-        let raft = &self.raft;
-        let in_order = 0 < raft.heartbeat_ms
-            && raft.heartbeat_ms.saturating_mul(2) <= raft.election_timeout_min_ms
-            && raft.election_timeout_min_ms < raft.election_timeout_max_ms;
-        let found = format!("{raft:?}");
-        let accepted = "0 < 2 * heartbeat_ms <= election_timeout_min_ms < election_timeout_max_ms";
-        if in_order { Ok(()) } else { Err(wrong("raft", &found, accepted)) }
-    }
-}
-
-fn check_endpoint(field: &str, endpoint: &str) -> Result<(), ConfigError> {
-    if is_dialable(endpoint) { Ok(()) } else { Err(wrong(field, &format!("{endpoint:?}"), DIALABLE)) }
-}
-
-/// What [`is_dialable`] accepts, for messages.
-pub(crate) const DIALABLE: &str = "https://host:port, as other machines reach it";
-
-/// Whether an endpoint is one that a peer can dial.
-pub(crate) fn is_dialable(endpoint: &str) -> bool {
-    let uri: Option<Uri> = endpoint.parse().ok();
-    uri.is_some_and(|uri| {
-        matches!(uri.scheme_str(), Some("http" | "https"))
-            && uri.port().is_some()
-            && uri.host().is_some_and(|host| !matches!(host, "0.0.0.0" | "[::]"))
-            && matches!(uri.path(), "" | "/")
-    })
 }
 
 fn wrong(field: &str, found: &str, accepted: &str) -> ConfigError {

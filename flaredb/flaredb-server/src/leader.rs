@@ -31,7 +31,7 @@ pub(crate) async fn forget(region: Arc<Region>, config: StorageConfig) {
     let mut keeper = Keeper::new(&config);
     loop {
         tick.tick().await;
-        if !region.leads() {
+        if !region.group.leads() {
             keeper.notes.clear();
             continue;
         }

@@ -1,7 +1,7 @@
 //! FlareDB's server: Raft over flaredb-engine, behind gRPC, as one process for each node.
 //!
 //! What is joined here comes from elsewhere: the state machine from flaredb-engine, consensus and its log from
-//! flaredb-raft, the process (config, TLS, identity, authorization, drain) from photon-runtime. This crate's own part
+//! flaredb-raft, what a node needs beside them from flaredb-node, the process (config, TLS, identity, authorization, drain) from photon-runtime. This crate's own part
 //! is the meaning of a request: which namespace, which region, which mode, linearizable or local, and what the caller
 //! is told when it cannot be done.
 //!
@@ -15,28 +15,20 @@
 //! It does not forward writes to the leader (the client does, so that nobody retries twice), it does not open a data
 //! folder of another node or cluster, and it does not go on after a failed fsync.
 
-mod admission;
-mod audit;
 pub mod cli;
 mod clock;
 pub mod config;
-mod contact;
+mod findings;
 mod history;
-mod hub;
-mod identity;
 mod leader;
 mod metrics;
 mod node;
-mod quarantine;
 mod region;
 mod server;
 mod service;
 mod session;
-mod space;
-mod state_machine;
 mod status;
 
 pub use config::Config;
-pub use identity::ClaimError;
-pub use node::OpenError;
+pub use flaredb_node::{ClaimError, OpenError};
 pub use server::FlareDb;

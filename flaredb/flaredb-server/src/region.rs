@@ -4,25 +4,20 @@
 //! directly, so that they never queue behind applies. Everything here belongs to one region; what belongs to the
 //! node is in [`crate::node`].
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 
 use bytes::Bytes;
-use flaredb_engine::NamespaceInfo;
+use flaredb_engine::{Applied, EngineError, Entry, NamespaceInfo};
+use flaredb_node::{Closed, Commands, Hosted, NotProposed};
 use flaredb_proto::v1::{
     Conflict, FlareRequest, FlareResponse, NamespaceMode, Refused, flare_request::Command,
     flare_response::Outcome, refused::Reason,
 };
-use flaredb_raft::{Group, ProposeError, ReadError, Role};
+use flaredb_raft::{ProposeError, ReadError, Role};
 use prost::Message as _;
 
 use crate::{
-    admission::Writes,
-    audit::Auditor,
-    hub::Hub,
-    metrics::Metrics,
-    quarantine::Quarantine,
     session::Session,
-    space::Room,
     status::{Refusal, mode_name},
 };
 
@@ -31,25 +26,29 @@ pub(crate) const FIRST_REGION: u64 = 1;
 
 /// One region on this node.
 #[derive(Debug)]
-pub(crate) struct Region {
-    /// Its id, the same on every node.
-    pub(crate) id: u64,
-    /// This node's replica.
-    pub(crate) state: flaredb_engine::Region,
-    /// Its consensus.
-    pub(crate) group: Group,
-    /// Who waits for changes.
-    pub(crate) hub: Arc<Hub>,
-    /// Bounds the proposals under way and those that wait.
-    pub(crate) writes: Writes,
-    /// Refuses them while disks are full.
-    pub(crate) room: Arc<Room>,
-    /// Compares the replica with the others.
-    pub(crate) auditor: Arc<Auditor>,
-    /// Refuses everything when it is another one.
-    pub(crate) quarantine: Arc<Quarantine>,
-    /// Counts them.
-    pub(crate) metrics: Metrics,
+pub(crate) struct Region(Arc<Hosted>);
+
+impl Deref for Region {
+    type Target = Hosted;
+
+    fn deref(&self) -> &Hosted {
+        &self.0
+    }
+}
+
+/// What a region's replica makes of FlareDB's commands.
+#[derive(Debug)]
+pub(crate) struct FlareCommands(pub(crate) flaredb_engine::Region);
+
+impl Commands for FlareCommands {
+    fn state(&self) -> &flaredb_engine::Region {
+        &self.0
+    }
+
+    fn apply(&self, entries: &[Entry<'_>], applied: Applied) -> Result<Vec<Bytes>, EngineError> {
+        let responses = self.0.apply(entries, applied)?;
+        Ok(responses.iter().map(|response| response.encode_to_vec().into()).collect())
+    }
 }
 
 /// The regions of this node, by id.
@@ -88,19 +87,25 @@ pub(crate) enum Written {
 }
 
 impl Region {
+    /// What is hosted, as FlareDB understands it.
+    pub(crate) fn new(hosted: Arc<Hosted>) -> Self {
+        Self(hosted)
+    }
+
+    /// What is hosted, for what goes on beside the requests.
+    pub(crate) fn hosted(&self) -> &Arc<Hosted> {
+        &self.0
+    }
+
     /// Proposes a command and waits for its outcome.
     ///
     /// # Errors
     /// Any [`Refusal`]; only [`Refusal::Indeterminate`] leaves open whether it happened.
     pub(crate) async fn propose(&self, command: Command) -> Result<Outcome, Refusal> {
-        self.quarantine.check_leader()?;
-        self.room.admit(&command).inspect_err(|_full| self.metrics.refused_for_space())?;
+        let makes_room = makes_room(&command);
         let request = FlareRequest { command: Some(command) };
-        let entered = self.writes.enter(request.encoded_len(), &self.metrics).await;
-        let _entered = entered.inspect_err(|_busy| self.metrics.refused_for_number())?;
-        let _counted = self.metrics.proposal();
-        let response =
-            self.group.propose(Bytes::from(request.encode_to_vec())).await.map_err(proposal_failed)?;
+        let bytes = request.encoded_len();
+        let response = self.proposals.propose(makes_room, bytes, || request.encode_to_vec().into()).await?;
         let response = FlareResponse::decode(response).map_err(|error| Refusal::Storage(Box::new(error)))?;
         response.outcome.ok_or_else(|| unexpected("a proposal"))
     }
@@ -160,11 +165,6 @@ impl Region {
         self.group.read_index().await.map_err(read_failed)
     }
 
-    /// Whether this node leads the region, as far as it knows.
-    pub(crate) fn leads(&self) -> bool {
-        self.group.watch_leadership().borrow().role == Role::Leader
-    }
-
     /// Refuses what only the leader does, and says who that is.
     ///
     /// # Errors
@@ -176,11 +176,6 @@ impl Region {
         }
         let (id, endpoint) = (known.leader.unwrap_or_default(), known.endpoint.unwrap_or_default());
         Err(Refusal::NotLeader { id, endpoint })
-    }
-
-    /// Whether another node could lead the region.
-    pub(crate) fn has_followers(&self) -> bool {
-        self.group.status().members.iter().filter(|member| member.voter).count() > 1
     }
 
     /// A token for what this replica holds now.
@@ -250,6 +245,27 @@ fn quota(namespace: &NamespaceInfo, message: &str) -> Refusal {
         ("bytes", namespace.bytes_max)
     };
     Refusal::Quota { namespace: namespace.name.clone(), quota, limit }
+}
+
+/// Commands that are small and let something be forgotten: how an operator gets room back.
+fn makes_room(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::DeleteNamespace(_) | Command::CompactHistory(_) | Command::CollectTombstones(_)
+    )
+}
+
+impl From<NotProposed> for Refusal {
+    fn from(error: NotProposed) -> Self {
+        match error {
+            NotProposed::Quarantined | NotProposed::Closed(Closed::HandingOver) => {
+                Self::NotLeader { id: 0, endpoint: String::new() }
+            }
+            NotProposed::Closed(Closed::NoRoom(why)) => Self::NoSpace(why),
+            NotProposed::Busy(busy) => busy.into(),
+            NotProposed::Failed(error) => proposal_failed(error),
+        }
+    }
 }
 
 fn proposal_failed(error: ProposeError) -> Refusal {

@@ -54,7 +54,7 @@ impl Api {
         namespace: &str,
     ) -> Result<&Arc<Region>, Status> {
         authorize(principal, action, &Resource::Namespace(namespace))?;
-        self.quarantine.check()?;
+        self.quarantine.check().map_err(Refusal::from)?;
         Ok(self.regions.of_namespace(namespace)?)
     }
 

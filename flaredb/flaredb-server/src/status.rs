@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 use flaredb_engine::{EngineError, ReadError};
+use flaredb_node::{Busy, Quarantined};
 use flaredb_proto::v1::{
     self, ErrorDetail, InvalidField, NoSpace, NotLeader, QuotaExceeded, TooOld, WrongMode, error_detail::Kind,
 };
@@ -165,6 +166,18 @@ impl Refusal {
             Self::Indeterminate => Kind::Indeterminate(true),
             _ => return None,
         })
+    }
+}
+
+impl From<Busy> for Refusal {
+    fn from(busy: Busy) -> Self {
+        Self::Busy { what: busy.what, limit: busy.limit }
+    }
+}
+
+impl From<Quarantined> for Refusal {
+    fn from(quarantined: Quarantined) -> Self {
+        Self::Unavailable(quarantined.to_string())
     }
 }
 

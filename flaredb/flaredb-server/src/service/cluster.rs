@@ -4,27 +4,27 @@
 
 use std::time::Duration;
 
+use flaredb_node::{
+    PromoteError,
+    config::{DIALABLE, is_dialable},
+};
 use flaredb_proto::v1::{
     AddMemberRequest, Condition, ListMembersRequest, Member, MembersResponse, PromoteMemberRequest,
     RegionStatus, RemoveMemberRequest, StatusRequest, StatusResponse, TransferLeaderRequest,
     TransferLeaderResponse, cluster_server::Cluster,
 };
-use flaredb_raft::{ChangeError, GroupStatus, MemberStatus, Role};
+use flaredb_raft::{ChangeError, GroupStatus};
 use photon_runtime::{Action, Health};
 use tonic::{Request, Response, Status};
 
-use tokio::time::{Instant, interval};
-
 use super::Api;
-use crate::{config, region::Region, status::Refusal};
+use crate::{region::Region, status::Refusal};
 
 /// How long a new node may take to catch up, a whole snapshot included.
 const CATCH_UP_PATIENCE: Duration = Duration::from_secs(600);
 
 /// How long a learner that should have caught up already may take.
 const PROMOTE_PATIENCE: Duration = Duration::from_secs(5);
-
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 #[tonic::async_trait]
 impl Cluster for Api {
@@ -97,45 +97,22 @@ impl Cluster for Api {
     }
 }
 
-/// Gives a learner a vote once it holds what the log held when this began. That also proves that it is alive: a
-/// dead voter more can cost the cluster its quorum.
 async fn promote(region: &Region, id: u64, patience: Duration) -> Result<(), Refusal> {
-    let goal = region.group.status().last_log_index;
-    let deadline = Instant::now() + patience;
-    let mut look = interval(LOOK_EVERY);
-    loop {
-        look.tick().await;
-        let status = region.group.status();
-        if status.role != Role::Leader {
-            let (id, endpoint) = (status.leader, status.leader_endpoint);
-            return Err(change_failed(ChangeError::NotLeader { id, endpoint }));
-        }
-        let member = status.members.iter().find(|member| member.id == id).ok_or(Refusal::NoMember(id))?;
-        if member.matched_index.is_some_and(|matched| matched >= goal) {
-            return region.group.promote(id).await.map_err(change_failed);
-        }
-        if Instant::now() >= deadline {
-            return Err(behind(member, goal));
-        }
-    }
-}
-
-fn behind(member: &MemberStatus, goal: u64) -> Refusal {
-    let MemberStatus { id, endpoint, matched_index, .. } = member;
-    let matched = matched_index.unwrap_or_default();
-    Refusal::NotNow(format!(
-        "node {id} holds {matched} of {goal} log entries and has no vote yet; see that it runs and is reached at \
-         {endpoint}, then: flaredb member promote {id}"
-    ))
+    flaredb_node::promote(&region.group, id, patience).await.map_err(|error| match error {
+        PromoteError::Change(error) => change_failed(error),
+        PromoteError::Behind { id, ref endpoint, .. } => Refusal::NotNow(format!(
+            "{error}; see that it runs and is reached at {endpoint}, then: flaredb member promote {id}"
+        )),
+    })
 }
 
 fn check_member(request: &AddMemberRequest) -> Result<(), Refusal> {
     if request.node_id == 0 {
         return Err(Refusal::invalid("node_id", "0", "the new node's id, from 1"));
     }
-    if !config::is_dialable(&request.endpoint) {
+    if !is_dialable(&request.endpoint) {
         let found = format!("{:?}", request.endpoint);
-        return Err(Refusal::invalid("endpoint", found, config::DIALABLE));
+        return Err(Refusal::invalid("endpoint", found, DIALABLE));
     }
     Ok(())
 }

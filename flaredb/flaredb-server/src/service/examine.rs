@@ -7,10 +7,11 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use flaredb_node::Free;
 use flaredb_proto::v1::ExamineResponse;
 use photon_runtime::Tls;
 
-use crate::{node::Node, space::Free, status::Refusal};
+use crate::{node::Node, status::Refusal};
 
 /// Syncs that are timed.
 const SYNCS: usize = 16;

@@ -35,7 +35,7 @@ impl Maintenance for Api {
 
     async fn save_snapshot(&self, request: Request<SaveSnapshotRequest>) -> Result<Response<Chunks>, Status> {
         let region = self.allow_cluster(&request, Action::Admin)?;
-        self.quarantine.check()?;
+        self.quarantine.check().map_err(Refusal::from)?;
         region.read_index().await?;
         let snapshot = region.state.snapshot().map_err(|error| Refusal::unreadable("", error))?;
         let start = Saving { snapshot, cursor: Some(Vec::new()), sequence: 0 };

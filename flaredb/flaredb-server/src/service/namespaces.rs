@@ -35,7 +35,7 @@ impl Namespaces for Api {
         request: Request<ListNamespacesRequest>,
     ) -> Result<Response<ListNamespacesResponse>, Status> {
         let caller = principal(&request)?;
-        self.quarantine.check()?;
+        self.quarantine.check().map_err(Refusal::from)?;
         let region = self.regions.first()?;
         region.read_index().await?;
         let visible =

@@ -18,6 +18,7 @@ use std::{
 
 use bytes::Bytes;
 use flaredb_engine::{EventLimits, NamespaceId, RevisionEvents};
+use flaredb_node::{Counted, Subscription};
 use flaredb_proto::v1::{WatchEvent, WatchRequest, WatchResponse};
 use futures::{Stream, StreamExt as _, stream};
 use tokio::{
@@ -28,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::{Api, off_the_reactor};
-use crate::{hub::Subscription, metrics::Counted, region::Region, status::Refusal};
+use crate::{region::Region, status::Refusal};
 
 /// A replica without contact for this long sends its watchers to another one.
 const CONTACT_LOST: Duration = Duration::from_secs(5);

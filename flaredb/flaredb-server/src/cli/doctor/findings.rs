@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use flaredb_node::Mib;
 use flaredb_proto::v1::{ExamineResponse, RegionStatus, StatusResponse};
 use serde::Serialize;
 
-use crate::{cli::output::Row, space::Mib};
+use crate::cli::output::Row;
 
 /// Stamps of a clock that is this far ahead of another node's are refused there.
 const SKEW_BAD_MS: i64 = 500;

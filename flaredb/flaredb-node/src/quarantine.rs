@@ -14,6 +14,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use flaredb_raft::Group;
 use photon_runtime::Condition;
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -22,11 +23,16 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{identity, metrics::Metrics, region::Region, status::Refusal};
+use crate::{identity, metrics::Metrics};
 
 const FILE: &str = "quarantine.json";
 /// How often a quarantined leader tries to hand over.
 const EVERY: Duration = Duration::from_secs(1);
+
+/// The replica differs from the others; the caller should ask another node.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("this node is quarantined: {0}")]
+pub struct Quarantined(pub String);
 
 /// What the file says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,7 +43,7 @@ struct Mark {
 
 /// Whether this node's replica is to be trusted.
 #[derive(Debug)]
-pub(crate) struct Quarantine {
+pub struct Quarantine {
     folder: PathBuf,
     reason: watch::Sender<Option<String>>,
     /// Whether there is a reason: looked at by every call.
@@ -49,7 +55,7 @@ impl Quarantine {
     ///
     /// # Errors
     /// When the file cannot be read. One that is damaged counts as a quarantine.
-    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
+    pub fn open(folder: &Path) -> io::Result<Self> {
         let reason = match fs::read(folder.join(FILE)) {
             Ok(text) => Some(serde_json::from_slice(&text).map_or_else(
                 |damaged| format!("{FILE} is there and cannot be read: {damaged}"),
@@ -63,31 +69,24 @@ impl Quarantine {
     }
 
     /// Why the replica is not to be trusted, if it is not.
-    pub(crate) fn reason(&self) -> Option<String> {
+    pub fn reason(&self) -> Option<String> {
         self.reason.borrow().clone()
     }
 
     /// Lets a request in, unless the replica is not to be trusted.
     ///
     /// # Errors
-    /// [`Refusal::Unavailable`], so that the caller asks another node.
-    pub(crate) fn check(&self) -> Result<(), Refusal> {
-        if !self.active.load(Ordering::Acquire) {
+    /// [`Quarantined`], so that the caller asks another node.
+    pub fn check(&self) -> Result<(), Quarantined> {
+        if !self.is_active() {
             return Ok(());
         }
-        let reason = self.reason().unwrap_or_default();
-        Err(Refusal::Unavailable(format!("this node is quarantined: {reason}")))
+        Err(Quarantined(self.reason().unwrap_or_default()))
     }
 
-    /// Lets a proposal in, unless what the replica would answer is not to be trusted.
-    ///
-    /// # Errors
-    /// [`Refusal::NotLeader`]: another node will lead in a moment.
-    pub(crate) fn check_leader(&self) -> Result<(), Refusal> {
-        match self.active.load(Ordering::Acquire) {
-            false => Ok(()),
-            true => Err(Refusal::NotLeader { id: 0, endpoint: String::new() }),
-        }
+    /// Whether what the replica would answer is not to be trusted.
+    pub fn is_active(&self) -> bool {
+        self.active.load(Ordering::Acquire)
     }
 
     /// From now on the replica is not trusted.
@@ -110,7 +109,7 @@ impl Quarantine {
 /// Carries a quarantine out as soon as there is one, for as long as it is polled.
 pub(crate) async fn enforce(
     quarantine: Arc<Quarantine>,
-    region: Arc<Region>,
+    group: Group,
     metrics: Metrics,
     ready: Condition,
     serving: CancellationToken,
@@ -120,14 +119,14 @@ pub(crate) async fn enforce(
     let Ok(reason) = reason.wait_for(Option::is_some).await.map(|reason| reason.clone()) else { return };
     ready.not_ready(format!("quarantined: {}", reason.unwrap_or_default()));
     metrics.quarantined();
-    region.group.set_electable(false);
+    group.set_electable(false);
     serving.cancel();
     let mut tick = interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        if region.leads()
-            && let Err(error) = region.group.transfer_leader(None).await
+        if group.leads()
+            && let Err(error) = group.transfer_leader(None).await
         {
             tracing::warn!(%error, "quarantined, but leadership was not handed over");
         }
@@ -143,12 +142,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let quarantine = Quarantine::open(folder.path()).unwrap();
         quarantine.check().unwrap();
-        quarantine.check_leader().unwrap();
+        assert!(!quarantine.is_active());
         quarantine.begin("row 7".to_owned());
         assert!(quarantine.check().unwrap_err().to_string().ends_with("quarantined: row 7"));
         let reopened = Quarantine::open(folder.path()).unwrap();
         assert_eq!(reopened.reason().as_deref(), Some("row 7"));
-        assert!(matches!(reopened.check_leader(), Err(Refusal::NotLeader { id: 0, .. })));
+        assert!(reopened.is_active());
     }
 
     #[test]

@@ -5,10 +5,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use flaredb_raft::Group;
 use photon_runtime::Condition;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use crate::region::Region;
+use crate::hub::Hub;
 
 /// How often the question is asked; watchers get progress as often.
 const EVERY: Duration = Duration::from_millis(500);
@@ -16,27 +17,27 @@ const EVERY: Duration = Duration::from_millis(500);
 /// An answer that takes longer makes the node not ready.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Confirms `region` for as long as it is polled.
-pub(crate) async fn keep(region: Arc<Region>, ready: Condition) {
+/// Confirms the replica of `group` for as long as it is polled.
+pub(crate) async fn keep(group: Group, hub: Arc<Hub>, ready: Condition) {
     ready.not_ready("no leader has been heard yet");
     let mut tick = interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
         let asked = Instant::now();
-        match timeout(PATIENCE, region.read_index()).await {
+        match timeout(PATIENCE, group.read_index()).await {
             Ok(Ok(_index)) => {
-                region.hub.confirm(asked);
+                hub.confirm(asked);
                 ready.ok();
             }
-            Ok(Err(refusal)) => ready.not_ready(refusal.to_string()),
-            Err(_elapsed) => ready.not_ready(why(&region)),
+            Ok(Err(error)) => ready.not_ready(error.to_string()),
+            Err(_elapsed) => ready.not_ready(why(&group)),
         }
     }
 }
 
-fn why(region: &Region) -> String {
-    let status = region.group.status();
+fn why(group: &Group) -> String {
+    let status = group.status();
     match status.leader {
         None => "no leader is known: are enough of the members running and reachable?".to_owned(),
         Some(leader) => format!(

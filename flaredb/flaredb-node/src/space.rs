@@ -18,17 +18,16 @@ use std::{
     time::Duration,
 };
 
-use flaredb_raft::{Role, Space};
+use flaredb_raft::{Group, Role, Space};
 use photon_runtime::Condition;
 use tokio::time::{MissedTickBehavior, interval};
 
-pub(crate) use self::room::Room;
+pub use self::room::{Closed, Room};
 use self::{
     ballast::Ballast,
     decision::{Decision, decide},
-    room::Closed,
 };
-use crate::{metrics::Metrics, region::Region};
+use crate::metrics::Metrics;
 
 /// How often the disk is looked at.
 const EVERY: Duration = Duration::from_millis(200);
@@ -38,28 +37,31 @@ const LOOKS_PER_ATTEMPT: u32 = 10;
 const ATTEMPTS_MAX: u32 = 3;
 /// What a look at the disk found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Free {
+pub struct Free {
     /// Bytes that are free for this process.
-    pub(crate) free_bytes: u64,
+    pub free_bytes: u64,
     /// Bytes of the whole disk.
-    pub(crate) total_bytes: u64,
+    pub total_bytes: u64,
 }
 
 /// The disk of a data folder.
 #[derive(Debug)]
-pub(crate) struct Disk {
+pub struct Disk {
     folder: PathBuf,
     low_bytes: u64,
 }
 
 impl Disk {
     /// The disk that holds `folder`, of which `low_bytes` are to stay free.
-    pub(crate) fn new(folder: PathBuf, low_bytes: u64) -> Self {
+    pub fn new(folder: PathBuf, low_bytes: u64) -> Self {
         Self { folder, low_bytes }
     }
 
     /// Looks how much is free.
-    pub(crate) fn look(&self) -> io::Result<Free> {
+    ///
+    /// # Errors
+    /// When the file system does not say.
+    pub fn look(&self) -> io::Result<Free> {
         let found = nix::sys::statvfs::statvfs(&self.folder)?;
         let block_bytes = found.fragment_size();
         let bytes = |blocks: u64| blocks.saturating_mul(block_bytes);
@@ -67,12 +69,12 @@ impl Disk {
     }
 
     /// Where the data is.
-    pub(crate) fn folder(&self) -> &Path {
+    pub fn folder(&self) -> &Path {
         &self.folder
     }
 
     /// Below so many free bytes, nothing new is written.
-    pub(crate) fn low_bytes(&self) -> u64 {
+    pub fn low_bytes(&self) -> u64 {
         self.low_bytes
     }
 
@@ -98,7 +100,7 @@ pub(crate) struct Watcher {
     /// Where the Raft host finds it.
     pub(crate) space: Space,
     /// The region whose writes are let in or not.
-    pub(crate) region: Arc<Region>,
+    pub(crate) group: Group,
     /// Where the amounts are shown.
     pub(crate) metrics: Metrics,
     /// Whether the node is ready, as far as its room goes.
@@ -122,13 +124,13 @@ impl Watcher {
             short = own.is_some();
             self.space.set_short(short);
             self.metrics.short_of_space(short || self.space.log_waits());
-            let status = self.region.group.status();
+            let status = self.group.status();
             let decision = decide(own.as_deref(), status.role == Role::Leader, &status.members);
             self.report(own.as_deref(), &decision);
             let closed = match decision {
                 Decision::Open => handing_over.reset(),
                 Decision::Refuse(why) => Some(Closed::NoRoom(why)),
-                Decision::HandOver { to, why } => handing_over.next(&self.region, to, why).await,
+                Decision::HandOver { to, why } => handing_over.next(&self.group, to, why).await,
             };
             self.room.close(closed);
         }
@@ -213,10 +215,10 @@ impl HandingOver {
     }
 
     /// Tries at once and then now and then; what writers are told meanwhile.
-    async fn next(&mut self, region: &Region, to: u64, why: String) -> Option<Closed> {
+    async fn next(&mut self, group: &Group, to: u64, why: String) -> Option<Closed> {
         let due = self.looks.is_multiple_of(LOOKS_PER_ATTEMPT);
         self.looks = self.looks.saturating_add(1);
-        if due && let Err(error) = region.group.transfer_leader(Some(to)).await {
+        if due && let Err(error) = group.transfer_leader(Some(to)).await {
             tracing::warn!(to, %error, "short of space, but leadership was not handed over");
         }
         Some(match self.looks > LOOKS_PER_ATTEMPT * ATTEMPTS_MAX {
@@ -227,7 +229,8 @@ impl HandingOver {
 }
 
 /// Bytes for people.
-pub(crate) struct Mib(pub(crate) u64);
+#[derive(Debug, Clone, Copy)]
+pub struct Mib(pub u64);
 
 impl fmt::Display for Mib {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,12 +1,13 @@
 //! What the Raft host sees of the engine: a region as a replicated state machine.
 //!
 //! The two crates do not know each other; this file is all that joins them. It decides nothing: commands go to the
-//! engine as the bytes that were proposed, answers come back as the bytes that are sent to the proposer.
+//! state machine as the bytes that were proposed, answers come back as the bytes that are sent to the proposer. Only
+//! audits are the node's own, in whatever log they stand.
 
 use std::{error::Error, io, sync::Arc};
 
 use bytes::Bytes;
-use flaredb_engine::Entry;
+use flaredb_engine::{EngineError, Entry};
 use flaredb_proto::v1::{FlareResponse, flare_response::Outcome};
 use flaredb_raft::{Applied, CommandEntry, SnapshotChunk, SnapshotReader, SnapshotWriter, StateMachine};
 use prost::Message as _;
@@ -16,32 +17,46 @@ use crate::{
     space::Room,
 };
 
-/// A region of the engine, as the Raft host drives it. Where it finds the disk full, it waits.
-#[derive(Debug)]
-pub(crate) struct Replica {
-    /// The region.
-    pub(crate) state: flaredb_engine::Region,
-    /// Where it waits.
-    pub(crate) room: Arc<Room>,
-    /// Who is told of audits.
-    pub(crate) auditor: Arc<Auditor>,
+/// What a state machine makes of its commands; everything else about a replica is the same for all of them.
+pub trait Commands: std::fmt::Debug + Send + Sync + 'static {
+    /// The region that it changes.
+    fn state(&self) -> &flaredb_engine::Region;
+
+    /// Applies entries in order, in one write with the position; one answer for each.
+    ///
+    /// # Errors
+    /// When the region could not be written; nothing has changed then.
+    fn apply(
+        &self,
+        entries: &[Entry<'_>],
+        applied: flaredb_engine::Applied,
+    ) -> Result<Vec<Bytes>, EngineError>;
 }
 
-impl StateMachine for Replica {
+/// A region of the engine, as the Raft host drives it. Where it finds the disk full, it waits.
+#[derive(Debug)]
+pub struct Replica<C> {
+    /// What is made of commands.
+    pub commands: C,
+    /// Where it waits.
+    pub room: Arc<Room>,
+    /// Who is told of audits.
+    pub auditor: Arc<Auditor>,
+}
+
+impl<C: Commands> StateMachine for Replica<C> {
     fn applied(&self) -> io::Result<Applied> {
-        Ok(to_host(self.state.applied()))
+        Ok(to_host(self.commands.state().applied()))
     }
 
     fn apply(&self, commands: Vec<CommandEntry>, applied: Applied) -> io::Result<Vec<Bytes>> {
         let entries: Vec<Entry<'_>> = commands.iter().map(to_engine).collect();
         let applied = from_host(applied);
-        let responses = self.room.patiently(|| self.state.apply(&entries, applied.clone()))?;
-        let mut responses: Vec<Bytes> =
-            responses.iter().map(|response| response.encode_to_vec().into()).collect();
+        let mut responses = self.room.patiently(|| self.commands.apply(&entries, applied.clone()))?;
         if let (Some(last), Some(response)) = (commands.last(), responses.last_mut())
             && audit::is_audit(&last.command)
         {
-            self.auditor.reached(last.index, &last.command, &self.state);
+            self.auditor.reached(last.index, &last.command, self.commands.state());
             *response = FlareResponse { outcome: Some(Outcome::Done(last.index)) }.encode_to_vec().into();
         }
         Ok(responses)
@@ -52,19 +67,19 @@ impl StateMachine for Replica {
     }
 
     fn flush(&self) -> io::Result<u64> {
-        self.room.flush(|| self.state.flush())
+        self.room.flush(|| self.commands.state().flush())
     }
 
     fn flushed_index(&self) -> u64 {
-        self.state.flushed_index()
+        self.commands.state().flushed_index()
     }
 
     fn snapshot(&self) -> io::Result<Box<dyn SnapshotReader>> {
-        Ok(Box::new(View(self.state.snapshot().map_err(fault)?)))
+        Ok(Box::new(View(self.commands.state().snapshot().map_err(fault)?)))
     }
 
     fn install(&self) -> io::Result<Box<dyn SnapshotWriter>> {
-        let install = self.room.patiently(|| self.state.install())?;
+        let install = self.room.patiently(|| self.commands.state().install())?;
         Ok(Box::new(Installation { install, room: Arc::clone(&self.room) }))
     }
 }
@@ -120,7 +135,7 @@ fn fault(error: impl Error + Send + Sync + 'static) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use flaredb_engine::{Engine, Options, RegionId};
+    use flaredb_engine::{Engine, Options, Region, RegionId};
     use flaredb_proto::v1::{
         CasPut, CreateNamespaceRequest, FlareRequest, NamespaceMode, flare_request::Command,
     };
@@ -129,15 +144,33 @@ mod tests {
     use super::*;
     use crate::{metrics::Metrics, quarantine::Quarantine, space::Disk};
 
-    fn open(folder: &TempDir) -> Replica {
+    #[derive(Debug)]
+    struct Flare(Region);
+
+    impl Commands for Flare {
+        fn state(&self) -> &Region {
+            &self.0
+        }
+
+        fn apply(
+            &self,
+            entries: &[Entry<'_>],
+            applied: flaredb_engine::Applied,
+        ) -> Result<Vec<Bytes>, EngineError> {
+            let responses = self.0.apply(entries, applied)?;
+            Ok(responses.iter().map(|response| response.encode_to_vec().into()).collect())
+        }
+    }
+
+    fn open(folder: &TempDir) -> Replica<Flare> {
         let engine = Engine::open(folder.path(), Options::default()).unwrap();
         let quarantine = Arc::new(Quarantine::open(folder.path()).unwrap());
         let auditor = Arc::new(Auditor::new(quarantine, Metrics::default()));
         let room = Arc::new(Room::on(Arc::new(Disk::new(folder.path().to_owned(), 0))));
-        Replica { state: engine.region(RegionId(1)).unwrap(), room, auditor }
+        Replica { commands: Flare(engine.region(RegionId(1)).unwrap()), room, auditor }
     }
 
-    fn apply(replica: &Replica, index: u64, command: Command) {
+    fn apply(replica: &Replica<Flare>, index: u64, command: Command) {
         let command = FlareRequest { command: Some(command) }.encode_to_vec().into();
         let applied = Applied { index, host: Bytes::from_static(b"host") };
         assert_eq!(replica.apply(vec![CommandEntry { index, command }], applied).unwrap().len(), 1);
@@ -170,6 +203,6 @@ mod tests {
         writer.finish(view.applied()).unwrap();
         assert_eq!(target.applied().unwrap(), source.applied().unwrap());
         assert_eq!(target.flushed_index(), 49);
-        assert_eq!(target.state.state_hash().unwrap(), source.state.state_hash().unwrap());
+        assert_eq!(target.commands.0.state_hash().unwrap(), source.commands.0.state_hash().unwrap());
     }
 }

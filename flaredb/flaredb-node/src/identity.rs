@@ -17,11 +17,11 @@ const FILE: &str = "identity.json";
 /// Who the node is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Identity {
+pub struct Identity {
     /// The node's id inside its cluster.
-    pub(crate) node_id: u64,
+    pub node_id: u64,
     /// The cluster's name.
-    pub(crate) cluster: String,
+    pub cluster: String,
 }
 
 /// Why a data folder cannot be used.
@@ -70,7 +70,7 @@ impl Identity {
     ///
     /// # Errors
     /// [`ClaimError`], also for a folder that is somebody else's.
-    pub(crate) fn claim(&self, folder: &Path) -> Result<(), ClaimError> {
+    pub fn claim(&self, folder: &Path) -> Result<(), ClaimError> {
         let path = folder.join(FILE);
         fs::create_dir_all(folder).map_err(|source| io_error(folder, source))?;
         match fs::read(&path) {

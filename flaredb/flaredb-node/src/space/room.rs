@@ -10,10 +10,8 @@ use std::{
 };
 
 use flaredb_engine::EngineError;
-use flaredb_proto::v1::flare_request::Command;
 
 use super::Disk;
-use crate::status::Refusal;
 
 /// How often an apply that found the disk full is tried again.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
@@ -22,17 +20,19 @@ const RETRY_DELAY: Duration = Duration::from_millis(100);
 const FLUSH_REST: Duration = Duration::from_secs(3);
 
 /// Why writes are refused at the moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Closed {
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Closed {
     /// There is no room where it would be needed.
+    #[error("the disk is full, nothing was written: {0}")]
     NoRoom(String),
     /// Another node is to lead, which has room.
+    #[error("another node is about to lead, which has room on its disk")]
     HandingOver,
 }
 
 /// The room of this node, as writes, applies and flushes see it.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub struct Room {
     closed: RwLock<Option<Closed>>,
     /// Whether there is a reason: looked at by every write.
     is_closed: AtomicBool,
@@ -47,7 +47,7 @@ pub(crate) struct Room {
 
 impl Room {
     /// The room on this disk.
-    pub(crate) fn on(disk: Arc<Disk>) -> Self {
+    pub fn on(disk: Arc<Disk>) -> Self {
         Self {
             closed: RwLock::default(),
             is_closed: AtomicBool::default(),
@@ -59,17 +59,17 @@ impl Room {
     }
 
     /// Lets a command in, unless it would need room that is not there. Nothing of it was written when it is refused.
+    /// One that is small and lets something be forgotten `makes_room`: it is how an operator gets room back.
     ///
     /// # Errors
-    /// [`Refusal::NoSpace`], or [`Refusal::NotLeader`] while a node with room takes over.
-    pub(crate) fn admit(&self, command: &Command) -> Result<(), Refusal> {
-        if !self.is_closed.load(Ordering::Relaxed) || makes_room(command) {
+    /// [`Closed`], which says whether a node with room takes over.
+    pub fn admit(&self, makes_room: bool) -> Result<(), Closed> {
+        if !self.is_closed.load(Ordering::Relaxed) || makes_room {
             return Ok(());
         }
         match &*self.closed.read().unwrap_or_else(PoisonError::into_inner) {
             None => Ok(()),
-            Some(Closed::NoRoom(why)) => Err(Refusal::NoSpace(why.clone())),
-            Some(Closed::HandingOver) => Err(Refusal::NotLeader { id: 0, endpoint: String::new() }),
+            Some(closed) => Err(closed.clone()),
         }
     }
 
@@ -86,7 +86,7 @@ impl Room {
     }
 
     /// Repeats `work` for as long as it finds the disk full. Blocks.
-    pub(crate) fn patiently<T>(&self, mut work: impl FnMut() -> Result<T, EngineError>) -> io::Result<T> {
+    pub fn patiently<T>(&self, mut work: impl FnMut() -> Result<T, EngineError>) -> io::Result<T> {
         loop {
             match work() {
                 Err(error) if error.is_full() => {
@@ -113,7 +113,7 @@ impl Room {
     ///
     /// A flush that meets a full disk stops RocksDB: nothing can be applied any more, and with that no read is answered
     /// that has to wait for writes before it. Entries that are applied and not flushed need no room.
-    pub(crate) fn flush<T>(&self, flush: impl FnOnce() -> Result<T, EngineError>) -> io::Result<T> {
+    pub fn flush<T>(&self, flush: impl FnOnce() -> Result<T, EngineError>) -> io::Result<T> {
         let mut failed = self.flush_failed.lock().unwrap_or_else(PoisonError::into_inner);
         if self.disk.is_full() {
             return Err(io::Error::new(io::ErrorKind::StorageFull, "the disk has no room for a flush"));
@@ -127,7 +127,7 @@ impl Room {
     }
 
     /// Lets what waits for room fail, so that the process can end.
-    pub(crate) fn end(&self) {
+    pub fn end(&self) {
         self.ending.store(true, Ordering::Relaxed);
     }
 }
@@ -140,14 +140,6 @@ fn rests(failed: Instant, now: Instant) -> bool {
 /// The error that tells the Raft host that nothing has changed.
 fn full(error: EngineError) -> io::Error {
     io::Error::new(io::ErrorKind::StorageFull, error)
-}
-
-/// Commands that are small and let something be forgotten: how an operator gets room back.
-fn makes_room(command: &Command) -> bool {
-    matches!(
-        command,
-        Command::DeleteNamespace(_) | Command::CompactHistory(_) | Command::CollectTombstones(_)
-    )
 }
 
 #[cfg(test)]
@@ -185,10 +177,9 @@ mod tests {
     fn what_makes_room_is_let_in_when_there_is_none() {
         let (room, _folder) = room(0);
         room.close(Some(Closed::NoRoom("full".to_owned())));
-        room.admit(&Command::CompactHistory(Default::default())).unwrap();
-        let refused = room.admit(&Command::CasPut(Default::default()));
-        assert!(matches!(refused, Err(Refusal::NoSpace(why)) if why == "full"));
+        room.admit(true).unwrap();
+        assert_eq!(room.admit(false), Err(Closed::NoRoom("full".to_owned())));
         room.close(None);
-        room.admit(&Command::CasPut(Default::default())).unwrap();
+        room.admit(false).unwrap();
     }
 }

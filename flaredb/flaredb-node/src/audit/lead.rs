@@ -2,110 +2,68 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use flaredb_proto::v1::{
-    AuditState, AuditVerdict, StateHashRequest, flare_request::Command, flare_response::Outcome,
-    maintenance_client::MaintenanceClient,
+    AuditState, AuditVerdict, FlareRequest, FlareResponse, flare_request::Command, flare_response::Outcome,
 };
 use flaredb_raft::MemberStatus;
 use futures::future::join_all;
-use tokio::time::{MissedTickBehavior, interval, timeout};
-use tonic::{Request, transport::Endpoint};
+use prost::Message as _;
+use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Auditor, PATIENCE};
-use crate::{metrics::Metrics, region::Region, status::Refusal};
+use crate::{
+    host::Hosted,
+    proposals::{NotProposed, Proposals},
+};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-
-type Dial = dyn Fn(&str) -> Result<Endpoint, tonic::transport::Error> + Send + Sync;
-
-/// How other nodes are asked.
-#[derive(Clone)]
-pub(crate) struct Peers(Arc<Dial>);
-
-impl std::fmt::Debug for Peers {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Peers")
-    }
-}
-
-impl Peers {
-    /// Reaches nodes by `dial`.
-    pub(crate) fn new(
-        dial: impl Fn(&str) -> Result<Endpoint, tonic::transport::Error> + Send + Sync + 'static,
-    ) -> Self {
-        Self(Arc::new(dial))
-    }
-
-    /// What another node found at an audit.
-    async fn finding(&self, endpoint: &str, index: u64) -> Option<Vec<u8>> {
-        let asked = async {
-            let channel = (self.0)(endpoint)?.connect_timeout(CONNECT_TIMEOUT).connect().await?;
-            let mut request = Request::new(StateHashRequest { audit_index: index });
-            request.set_timeout(PATIENCE);
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(
-                MaintenanceClient::new(channel).state_hash(request).await?.into_inner(),
-            )
-        };
-        match timeout(PATIENCE, asked).await {
-            Ok(Ok(answer)) => Some(answer.sha256.into()),
-            Ok(Err(error)) => {
-                tracing::debug!(endpoint, index, %error, "a node has nothing to say to an audit");
-                None
-            }
-            Err(_late) => None,
-        }
-    }
+/// Asks other nodes.
+pub trait Findings: Send + Sync + 'static {
+    /// What the node at `endpoint` found at an audit; `None` if it does not say.
+    fn finding(&self, endpoint: &str, index: u64) -> impl Future<Output = Option<Vec<u8>>> + Send;
 }
 
 /// How often audits are, and how much each covers.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Schedule {
+pub struct Schedule {
     /// Time between two audits.
-    pub(crate) every: Duration,
+    pub every: Duration,
     /// Bytes of rows in one.
-    pub(crate) bytes_max: u64,
+    pub bytes_max: u64,
 }
 
-/// Lets the leader of `region` audit its replicas, for as long as it is polled.
-pub(crate) async fn lead(
-    auditor: Arc<Auditor>,
-    region: Arc<Region>,
-    peers: Peers,
-    schedule: Schedule,
-    metrics: Metrics,
-) {
+/// Lets the leader of a region audit its replicas, for as long as it is polled.
+pub async fn lead(hosted: Arc<Hosted>, peers: impl Findings, schedule: Schedule) {
     let mut tick = interval(schedule.every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut cursor = Vec::new();
     loop {
         tick.tick().await;
-        if !region.leads() || !region.has_followers() {
+        if !hosted.group.leads() || !hosted.group.has_followers() {
             cursor.clear();
             continue;
         }
-        match audit(&auditor, &region, &peers, &cursor, schedule.bytes_max, &metrics).await {
+        match audit(&hosted, &peers, &cursor, schedule.bytes_max).await {
             Ok(next) => cursor = next,
-            Err(refusal) => tracing::debug!(%refusal, "an audit did not take place; the next one will"),
+            Err(error) => tracing::debug!(%error, "an audit did not take place; the next one will"),
         }
     }
 }
 
 /// One audit; returns where the next one starts.
 async fn audit(
-    auditor: &Auditor,
-    region: &Region,
-    peers: &Peers,
+    hosted: &Hosted,
+    peers: &impl Findings,
     cursor: &[u8],
     bytes_max: u64,
-    metrics: &Metrics,
-) -> Result<Vec<u8>, Refusal> {
+) -> Result<Vec<u8>, NotProposed> {
     let command = AuditState { cursor: cursor.to_vec().into(), bytes_max };
-    let Outcome::Done(index) = region.propose(Command::AuditState(command)).await? else {
+    let Some(index) = propose(&hosted.proposals, Command::AuditState(command)).await? else {
         return Ok(cursor.to_vec());
     };
-    let members = region.group.status().members;
+    let (auditor, metrics) = (&hosted.auditor, &hosted.metrics);
+    let members = hosted.group.status().members;
     let found =
-        join_all(members.iter().map(async |member| match member.id == region.group.status().node_id {
+        join_all(members.iter().map(async |member| match member.id == hosted.group.status().node_id {
             true => auditor.finding(index).await.map(|finding| finding.hash.to_vec()),
             false => peers.finding(&member.endpoint, index).await,
         }));
@@ -119,10 +77,22 @@ async fn audit(
         Verdict::Majority { hash, differing } => {
             metrics.audit_differed();
             tracing::error!(index, ?differing, "these nodes' replicas differ from those of most voters");
-            region.propose(Command::AuditVerdict(AuditVerdict { index, hash: hash.into() })).await?;
+            let verdict = AuditVerdict { index, hash: hash.into() };
+            propose(&hosted.proposals, Command::AuditVerdict(verdict)).await?;
         }
     }
     Ok(auditor.finding(index).await.and_then(|finding| finding.next).unwrap_or_default())
+}
+
+/// Puts an audit or a verdict into the log; where it stands there.
+async fn propose(proposals: &Proposals, command: Command) -> Result<Option<u64>, NotProposed> {
+    let request = FlareRequest { command: Some(command) };
+    let answer =
+        proposals.propose(false, request.encoded_len(), || Bytes::from(request.encode_to_vec())).await?;
+    match FlareResponse::decode(answer).map(|answer| answer.outcome) {
+        Ok(Some(Outcome::Done(index))) => Ok(Some(index)),
+        _ => Ok(None),
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]

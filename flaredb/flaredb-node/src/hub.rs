@@ -13,29 +13,29 @@ use flaredb_engine::NamespaceId;
 use tokio::{sync::watch, time::Instant};
 
 /// The subscriptions of one region.
-#[derive(Debug)]
-pub(crate) struct Hub {
+#[derive(Debug, Default)]
+pub struct Hub {
     namespaces: RwLock<BTreeMap<NamespaceId, watch::Sender<()>>>,
     contact: watch::Sender<Option<Instant>>,
 }
 
 /// One waiter's ends.
 #[derive(Debug, Clone)]
-pub(crate) struct Subscription {
+pub struct Subscription {
     /// Changes when the namespace does.
-    pub(crate) changes: watch::Receiver<()>,
+    pub changes: watch::Receiver<()>,
     /// When this replica last held all that was acknowledged anywhere before; `None`: not yet since its start.
-    pub(crate) contact: watch::Receiver<Option<Instant>>,
+    pub contact: watch::Receiver<Option<Instant>>,
 }
 
 impl Hub {
     /// A hub that nobody listens to yet.
-    pub(crate) fn new() -> Self {
-        Self { namespaces: RwLock::default(), contact: watch::Sender::new(None) }
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Waits for changes of one namespace from now on.
-    pub(crate) fn subscribe(&self, namespace: NamespaceId) -> Subscription {
+    pub fn subscribe(&self, namespace: NamespaceId) -> Subscription {
         let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
         // What nobody waits for any more goes here, so the map never outgrows the number of open watches.
         namespaces.retain(|_, changes| changes.receiver_count() > 0);
@@ -44,7 +44,7 @@ impl Hub {
     }
 
     /// Wakes those who wait for one of these namespaces.
-    pub(crate) fn wake(&self, changed: &[NamespaceId]) {
+    pub fn wake(&self, changed: &[NamespaceId]) {
         let namespaces = self.namespaces.read().unwrap_or_else(PoisonError::into_inner);
         for changes in changed.iter().filter_map(|namespace| namespaces.get(namespace)) {
             changes.send_replace(());
@@ -52,13 +52,13 @@ impl Hub {
     }
 
     /// Notes that at `moment` this replica asked a leader with a quorum, and has caught up with its answer since.
-    pub(crate) fn confirm(&self, moment: Instant) {
+    pub fn confirm(&self, moment: Instant) {
         self.contact.send_replace(Some(moment));
     }
 
     /// Waits until this replica has caught up once since its start. Before that, even an eventual read could go
     /// back behind what this same replica has shown.
-    pub(crate) async fn recovered(&self) {
+    pub async fn recovered(&self) {
         // The sender lives as long as `self`, so the wait cannot fail.
         drop(self.contact.subscribe().wait_for(Option::is_some).await);
     }

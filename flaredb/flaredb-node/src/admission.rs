@@ -10,13 +10,34 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{config::StorageConfig, metrics::Metrics, status::Refusal};
+use crate::metrics::Metrics;
 
 const KIB: u64 = 1 << 10;
 
+/// Too much is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{limit} {what} are under way already; try again in a moment")]
+pub struct Busy {
+    /// What there is too much of.
+    pub what: &'static str,
+    /// How many are allowed.
+    pub limit: u32,
+}
+
+/// The bounds of a region's writes.
+#[derive(Debug, Clone, Copy)]
+pub struct WriteLimits {
+    /// Writes under way at once; more wait.
+    pub proposals_max: u32,
+    /// How long they wait at most.
+    pub proposal_wait: Duration,
+    /// Bytes of the writes that are under way or wait.
+    pub proposals_bytes_max: u64,
+}
+
 /// A bound on what may be under way at once.
 #[derive(Debug)]
-pub(crate) struct Admission {
+pub struct Admission {
     what: &'static str,
     limit: u32,
     free: Arc<Semaphore>,
@@ -24,28 +45,31 @@ pub(crate) struct Admission {
 
 impl Admission {
     /// At most `limit` at once; `what` names them in the refusal.
-    pub(crate) fn new(what: &'static str, limit: u32) -> Self {
+    pub fn new(what: &'static str, limit: u32) -> Self {
         let permits = usize::try_from(limit).unwrap_or(Semaphore::MAX_PERMITS);
         Self { what, limit, free: Arc::new(Semaphore::new(permits)) }
     }
 
     /// Enters, or is refused at once; for what outlives the borrow.
-    pub(crate) fn enter_owned(&self) -> Result<OwnedSemaphorePermit, Refusal> {
-        Arc::clone(&self.free).try_acquire_owned().map_err(|_full| self.refusal())
+    ///
+    /// # Errors
+    /// [`Busy`] at the bound.
+    pub fn enter_owned(&self) -> Result<OwnedSemaphorePermit, Busy> {
+        Arc::clone(&self.free).try_acquire_owned().map_err(|_full| self.busy())
     }
 
     /// Enters with a weight, or is refused at once. What weighs more than the limit counts as the limit, or it could
     /// never enter.
-    fn enter_with(&self, weight: u32) -> Result<SemaphorePermit<'_>, Refusal> {
-        self.free.try_acquire_many(weight.min(self.limit)).map_err(|_full| self.refusal())
+    fn enter_with(&self, weight: u32) -> Result<SemaphorePermit<'_>, Busy> {
+        self.free.try_acquire_many(weight.min(self.limit)).map_err(|_full| self.busy())
     }
 
-    fn refusal(&self) -> Refusal {
-        Refusal::Busy { what: self.what, limit: self.limit }
+    fn busy(&self) -> Busy {
+        Busy { what: self.what, limit: self.limit }
     }
 }
 
-/// The bounds of one region's writes.
+/// What one region's writes are held against.
 #[derive(Debug)]
 pub(crate) struct Writes {
     under_way: Admission,
@@ -61,21 +85,21 @@ pub(crate) struct Entered<'a> {
 }
 
 impl Writes {
-    /// The configured bounds.
-    pub(crate) fn new(config: &StorageConfig) -> Self {
+    /// These bounds.
+    pub(crate) fn new(config: WriteLimits) -> Self {
         let kib = u32::try_from(config.proposals_bytes_max.div_ceil(KIB)).unwrap_or(u32::MAX);
         Self {
             under_way: Admission::new("writes", config.proposals_max),
             kib: Admission::new("KiB of writes", kib),
-            wait: Duration::from_millis(config.proposal_wait_ms),
+            wait: config.proposal_wait,
         }
     }
 
     /// Enters, as soon as there is a place, or is refused.
     ///
     /// # Errors
-    /// [`Refusal::Busy`].
-    pub(crate) async fn enter(&self, bytes: usize, metrics: &Metrics) -> Result<Entered<'_>, Refusal> {
+    /// [`Busy`].
+    pub(crate) async fn enter(&self, bytes: usize, metrics: &Metrics) -> Result<Entered<'_>, Busy> {
         let kib = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX);
         let memory = self.kib.enter_with(kib)?;
         let place = match self.under_way.free.try_acquire() {
@@ -85,10 +109,10 @@ impl Writes {
         Ok(Entered { _memory: memory, _place: place })
     }
 
-    async fn wait_for_place(&self, metrics: &Metrics) -> Result<SemaphorePermit<'_>, Refusal> {
+    async fn wait_for_place(&self, metrics: &Metrics) -> Result<SemaphorePermit<'_>, Busy> {
         let _counted = metrics.waiting();
         let waited = timeout(self.wait, self.under_way.free.acquire()).await;
-        waited.ok().and_then(Result::ok).ok_or_else(|| self.under_way.refusal())
+        waited.ok().and_then(Result::ok).ok_or_else(|| self.under_way.busy())
     }
 }
 
@@ -99,12 +123,8 @@ mod tests {
     use super::*;
 
     fn writes(proposals_max: u32, proposal_wait_ms: u64, proposals_bytes_max: u64) -> Writes {
-        Writes::new(&StorageConfig {
-            proposals_max,
-            proposal_wait_ms,
-            proposals_bytes_max,
-            ..StorageConfig::default()
-        })
+        let proposal_wait = Duration::from_millis(proposal_wait_ms);
+        Writes::new(WriteLimits { proposals_max, proposal_wait, proposals_bytes_max })
     }
 
     #[tokio::test]

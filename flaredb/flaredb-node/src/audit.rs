@@ -1,6 +1,7 @@
 //! Replicas compare what they hold.
 //!
-//! The leader puts an audit into the log now and then. Each replica takes a view of its rows where the audit stands in
+//! An audit's entry is the same in every log, whatever else stands there: a [`FlareRequest`] whose first byte no other
+//! command has. The leader puts one into the log now and then. Each replica takes a view of its rows where the audit stands in
 //! the log, so all views are of the same state, and hashes the next part of them beside everything else. The leader
 //! collects the hashes; when some differ, what most voters found goes into the log as the verdict, and a replica that
 //! found something else puts itself under quarantine. One audit covers a bounded number of bytes, and the next one goes
@@ -24,7 +25,7 @@ use tokio::{
     time::timeout,
 };
 
-pub(crate) use self::lead::{Peers, Schedule, lead};
+pub use self::lead::{Findings, Schedule, lead};
 use crate::{metrics::Metrics, quarantine::Quarantine};
 
 /// The first byte of an encoded audit and of an encoded verdict: the number of the field and its kind.
@@ -34,20 +35,20 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Audits that are remembered.
 const REMEMBERED: usize = 16;
 /// How long a replica may take to get to an audit and hash its part.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whether an encoded command is an audit or a verdict.
-pub(crate) fn is_audit(command: &[u8]) -> bool {
+pub fn is_audit(command: &[u8]) -> bool {
     command.first().is_some_and(|tag| TAGS.contains(tag))
 }
 
 /// What a replica found at an audit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Finding {
+pub struct Finding {
     /// SHA-256 of the part.
-    pub(crate) hash: [u8; 32],
+    pub hash: [u8; 32],
     /// Where the next part starts; `None`: this was the last.
-    pub(crate) next: Option<Vec<u8>>,
+    pub next: Option<Vec<u8>>,
 }
 
 /// One audit, as far as it is known here.
@@ -67,7 +68,7 @@ struct Part {
 
 /// This replica's side of the audits.
 #[derive(Debug)]
-pub(crate) struct Auditor {
+pub struct Auditor {
     quarantine: Arc<Quarantine>,
     metrics: Metrics,
     audits: Mutex<BTreeMap<u64, Audit>>,
@@ -81,7 +82,7 @@ pub(crate) struct Auditor {
 
 impl Auditor {
     /// An auditor that has seen no audit.
-    pub(crate) fn new(quarantine: Arc<Quarantine>, metrics: Metrics) -> Self {
+    pub fn new(quarantine: Arc<Quarantine>, metrics: Metrics) -> Self {
         Self {
             quarantine,
             metrics,
@@ -93,7 +94,7 @@ impl Auditor {
     }
 
     /// Takes an audit or a verdict out of the log, where `state` is what was applied up to it.
-    pub(crate) fn reached(&self, index: u64, command: &[u8], state: &flaredb_engine::Region) {
+    pub fn reached(&self, index: u64, command: &[u8], state: &flaredb_engine::Region) {
         match FlareRequest::decode(command).map(|request| request.command) {
             Ok(Some(Command::AuditState(audit))) => match state.snapshot() {
                 Ok(view) => {
@@ -110,7 +111,7 @@ impl Auditor {
     }
 
     /// Hashes the parts, one after the other, for as long as it is polled.
-    pub(crate) async fn work(self: Arc<Self>) {
+    pub async fn work(self: Arc<Self>) {
         loop {
             let next = self.waiting().take();
             let Some(Part { index, view, audit }) = next else {
@@ -135,12 +136,12 @@ impl Auditor {
     }
 
     /// The last audit of which this replica has hashed its part; 0: none.
-    pub(crate) fn last(&self) -> u64 {
+    pub fn last(&self) -> u64 {
         *self.hashed.borrow()
     }
 
     /// What this replica finds at an audit; `None` if it does not within its time.
-    pub(crate) async fn finding(&self, index: u64) -> Option<Finding> {
+    pub async fn finding(&self, index: u64) -> Option<Finding> {
         let mut hashed = self.hashed.subscribe();
         let found = async {
             loop {

@@ -1,0 +1,45 @@
+//! What a process that hosts a replicated state machine needs beside consensus.
+//!
+//! flaredb-raft replicates a log, flaredb-engine holds what comes of it, photon-runtime runs a process. Between them
+//! stands what every such process must get right and none should write twice: whose folder it is, how the first
+//! members form a cluster and a later one joins it, room on the disk, replicas that compare themselves, a bound on
+//! what is under way, leadership that is handed over at the end. FlareDB's server and ChainFire's are this plus the
+//! meaning of their requests.
+//!
+//! # Invariants
+//! - Nothing in a data folder is read before the folder is known to be this node's.
+//! - What is refused was not proposed; what was proposed and has no answer is never called a failure.
+//! - A replica that was found to differ from the others answers nothing.
+//!
+//! # What it refuses to do
+//! It knows no request of any service and makes no gRPC status: it says why, and the service says it to its callers.
+
+mod admission;
+pub mod audit;
+mod beside;
+pub mod config;
+mod contact;
+mod forming;
+mod host;
+mod hub;
+mod identity;
+mod membership;
+mod metrics;
+mod peers;
+mod proposals;
+mod quarantine;
+mod replica;
+mod space;
+
+pub use admission::{Admission, Busy, WriteLimits};
+pub use beside::{Beside, until};
+pub use host::{Host, Hosted, OpenError, Settings};
+pub use hub::{Hub, Subscription};
+pub use identity::{ClaimError, Identity};
+pub use membership::{PromoteError, promote};
+pub use metrics::{Counted, MemoryUse, Metrics};
+pub use peers::{STREAMS as PEER_STREAMS, VITAL as PEER_VITAL, dial, peers_only};
+pub use proposals::{NotProposed, Proposals};
+pub use quarantine::{Quarantine, Quarantined};
+pub use replica::{Commands, Replica};
+pub use space::{Closed, Disk, Free, Mib, Room};

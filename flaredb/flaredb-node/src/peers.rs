@@ -1,0 +1,49 @@
+//! How the nodes of a cluster reach each other: with their own certificates, and nobody else is let in.
+
+use std::sync::Arc;
+
+use photon_runtime::{Action, Resource, Tls, authorize, principal};
+use tonic::{
+    Request, Status,
+    transport::{Certificate, ClientTlsConfig, Endpoint, Identity},
+};
+
+/// Peers talk on; these have no deadline of their own.
+pub const STREAMS: &[&str] =
+    &["/photon.raft.v1.RaftTransport/Append", "/photon.raft.v1.RaftTransport/InstallSnapshot"];
+
+/// What nodes keep each other alive by: few and small, and never to be refused because many clients call.
+pub const VITAL: &[&str] = &[
+    "/photon.raft.v1.RaftTransport/Heartbeat",
+    "/photon.raft.v1.RaftTransport/RequestVote",
+    "/photon.raft.v1.RaftTransport/PreVote",
+    "/photon.raft.v1.RaftTransport/TransferLeader",
+    "/photon.raft.v1.RaftTransport/ReadIndex",
+];
+
+/// Reaches peers with this node's own certificate.
+pub fn dial(
+    tls: Option<&Arc<Tls>>,
+) -> impl Fn(&str) -> Result<Endpoint, tonic::transport::Error> + Send + Sync + 'static {
+    let tls = tls.map(|tls| {
+        ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(tls.ca_pem()))
+            .identity(Identity::from_pem(tls.cert_pem(), tls.key_pem()))
+    });
+    move |endpoint| {
+        let endpoint = Endpoint::from_shared(endpoint.to_owned())?;
+        match (endpoint.uri().scheme_str(), &tls) {
+            (Some("https"), Some(tls)) => endpoint.tls_config(tls.clone()),
+            _ => Ok(endpoint),
+        }
+    }
+}
+
+/// Lets in the nodes of this cluster, and nobody else.
+///
+/// # Errors
+/// The status for a caller that is none.
+pub fn peers_only(request: Request<()>) -> Result<Request<()>, Status> {
+    authorize(principal(&request)?, Action::Peer, &Resource::Cluster)?;
+    Ok(request)
+}
