@@ -9,12 +9,19 @@ mod strong;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use flaredb_proto::v1::{
     Conflict, Conflicts, FlareRequest, FlareResponse, NamespaceMode, Refused, flare_request::Command,
     flare_response::Outcome, refused::Reason,
 };
+use prost::Message as _;
 
-use crate::{EngineError, NamespaceId, NamespaceInfo, RegionId, batch::Batch};
+use crate::{
+    EngineError, NamespaceId, NamespaceInfo,
+    batch::Batch,
+    growth::{Growth, Size},
+    transaction::Transaction,
+};
 
 /// What came of a command: an outcome, or a refusal that changed nothing.
 pub(crate) type Effect = Result<Outcome, Stop>;
@@ -41,13 +48,15 @@ pub(crate) fn refused(reason: Reason, message: impl Into<String>) -> Stop {
     Stop::Refused(Refused { reason: reason.into(), message: message.into() })
 }
 
-/// Applies one command to the batch.
+/// Applies the command of one entry. Keys and values are parts of the entry, not copies.
 pub(crate) fn command(
-    batch: &mut Batch<'_>,
-    region: RegionId,
-    request: FlareRequest,
+    transaction: &mut Transaction<'_>,
+    index: u64,
+    command: &Bytes,
 ) -> Result<FlareResponse, EngineError> {
-    let outcome = match dispatch(batch, region, request) {
+    let request = FlareRequest::decode(command.clone());
+    let request = request.map_err(|source| EngineError::Command { index, source })?;
+    let outcome = match dispatch(transaction, request) {
         Ok(outcome) => outcome,
         Err(Stop::Refused(refused)) => Outcome::Refused(refused),
         Err(Stop::Conflicts(conflicts)) => Outcome::Conflicts(Conflicts { conflicts }),
@@ -56,18 +65,19 @@ pub(crate) fn command(
     Ok(FlareResponse { outcome: Some(outcome) })
 }
 
-fn dispatch(batch: &mut Batch<'_>, region: RegionId, request: FlareRequest) -> Effect {
+fn dispatch(transaction: &mut Transaction<'_>, request: FlareRequest) -> Effect {
+    let region = transaction.region;
     match request.command {
-        Some(Command::CasPut(put)) => strong::put(batch, put),
-        Some(Command::CasDelete(delete)) => strong::delete(batch, delete),
-        Some(Command::CasCommit(commit)) => strong::commit(batch, commit),
-        Some(Command::KvPut(put)) => eventual::put(batch, put),
-        Some(Command::KvDelete(delete)) => eventual::delete(batch, delete),
-        Some(Command::CreateNamespace(create)) => admin::create(batch, region, create),
-        Some(Command::DeleteNamespace(delete)) => admin::delete(batch, region, &delete.name),
-        Some(Command::CompactHistory(compact)) => strong::compact(batch, &compact),
-        Some(Command::CollectTombstones(collect)) => eventual::collect(batch, &collect),
-        Some(Command::RestoreRecords(restore)) => admin::restore(batch, region, &restore),
+        Some(Command::CasPut(put)) => strong::put(transaction, put),
+        Some(Command::CasDelete(delete)) => strong::delete(transaction, delete),
+        Some(Command::CasCommit(commit)) => strong::commit(transaction, commit),
+        Some(Command::KvPut(put)) => eventual::put(&mut transaction.batch, put),
+        Some(Command::KvDelete(delete)) => eventual::delete(&mut transaction.batch, delete),
+        Some(Command::CreateNamespace(create)) => admin::create(&mut transaction.batch, region, create),
+        Some(Command::DeleteNamespace(delete)) => admin::delete(&mut transaction.batch, region, &delete.name),
+        Some(Command::CompactHistory(compact)) => strong::compact(transaction, &compact),
+        Some(Command::CollectTombstones(collect)) => eventual::collect(&mut transaction.batch, &collect),
+        Some(Command::RestoreRecords(restore)) => admin::restore(&mut transaction.batch, region, &restore),
         // The host takes these out of what it applies; they are about replicas, not about the state.
         Some(Command::AuditState(_) | Command::AuditVerdict(_)) => {
             Err(refused(Reason::Invalid, "an audit in the middle of a batch"))
@@ -94,45 +104,14 @@ fn inside_prefix(info: &NamespaceInfo, key: &[u8]) -> Result<(), Stop> {
     Err(refused(Reason::OutsideKeyPrefix, format!("{:?}", String::from_utf8_lossy(key))))
 }
 
-/// What a write adds to and takes from a namespace's size.
-#[derive(Debug, Default, Clone, Copy)]
-struct Growth {
-    keys: i64,
-    bytes: i64,
-}
-
-impl Growth {
-    /// From a record of `before` bytes (key and value) to one of `after`; `None`: no record.
-    fn add(&mut self, before: Option<usize>, after: Option<usize>) {
-        let size = |bytes: Option<usize>| bytes.map_or(0, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
-        self.keys += i64::from(after.is_some()) - i64::from(before.is_some());
-        self.bytes += size(after) - size(before);
+/// The namespace's size after this growth; refused if that is over its quota and larger than before.
+fn within_quota(growth: Growth, info: &NamespaceInfo) -> Result<Size, Stop> {
+    let size = growth.of(info);
+    if growth.keys > 0 && info.keys_max > 0 && size.keys > info.keys_max {
+        return Err(refused(Reason::QuotaExceeded, format!("keys: {} of {}", size.keys, info.keys_max)));
     }
-
-    /// The namespace's size after this growth; refused if that is over its quota and larger than before.
-    fn of(self, info: &NamespaceInfo) -> Result<Size, Stop> {
-        let keys = info.keys.saturating_add_signed(self.keys);
-        let bytes = info.bytes.saturating_add_signed(self.bytes);
-        if self.keys > 0 && info.keys_max > 0 && keys > info.keys_max {
-            return Err(refused(Reason::QuotaExceeded, format!("keys: {keys} of {}", info.keys_max)));
-        }
-        if self.bytes > 0 && info.bytes_max > 0 && bytes > info.bytes_max {
-            return Err(refused(Reason::QuotaExceeded, format!("bytes: {bytes} of {}", info.bytes_max)));
-        }
-        Ok(Size { keys, bytes })
+    if growth.bytes > 0 && info.bytes_max > 0 && size.bytes > info.bytes_max {
+        return Err(refused(Reason::QuotaExceeded, format!("bytes: {} of {}", size.bytes, info.bytes_max)));
     }
-}
-
-/// The size of a namespace.
-#[derive(Debug, Clone, Copy)]
-struct Size {
-    keys: u64,
-    bytes: u64,
-}
-
-impl Size {
-    fn set(self, info: &mut NamespaceInfo) {
-        info.keys = self.keys;
-        info.bytes = self.bytes;
-    }
+    Ok(size)
 }

@@ -10,13 +10,14 @@ use bytes::Bytes;
 use rocksdb::WriteBatch;
 
 use crate::{
-    Engine, EngineError, NamespaceId, NamespaceInfo,
+    Engine, EngineError, NamespaceId, NamespaceInfo, Span,
     engine::{CAS, FAMILIES, HIST, META, RAW},
     keys,
     namespace::Table,
     planted,
     recent::{Current, Recents},
-    versions::{self, Newest},
+    versions::{self, Newest, OwnedVersion},
+    visit::WrittenRecords,
 };
 
 type Overlay = BTreeMap<Vec<u8>, Option<Bytes>>;
@@ -85,7 +86,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Whether what RocksDB has there goes with its namespace when the batch is written.
-    fn is_of_a_removed(&self, family: &str, key: &[u8]) -> bool {
+    pub(crate) fn is_of_a_removed(&self, family: &str, key: &[u8]) -> bool {
         family != META && self.removed.iter().any(|gone| key.starts_with(&gone.0.to_be_bytes()))
     }
 
@@ -153,6 +154,51 @@ impl<'a> Batch<'a> {
         Ok(merged.into_iter().filter_map(|(key, row)| Some((key, row?))).take(limit).collect())
     }
 
+    pub(crate) fn engine(&self) -> &'a Engine {
+        self.engine
+    }
+
+    /// What the run has made of the records of a span, at the span's revision.
+    pub(crate) fn written(&self, namespace: NamespaceId, span: &Span) -> WrittenRecords {
+        let start = keys::record(namespace, &span.start);
+        let end = match &span.end {
+            Some(end) => keys::record(namespace, end),
+            None => keys::namespace_end(namespace),
+        };
+        if start >= end {
+            return WrittenRecords::new();
+        }
+        let key = |record: &[u8]| Bytes::copy_from_slice(record.get(4..).unwrap_or_default());
+        match span.revision {
+            None => self.records.range(start..end).map(|(record, row)| (key(record), row.clone())).collect(),
+            Some(revision) => self.written_until(revision, namespace, span),
+        }
+    }
+
+    /// As [`Batch::written`], of the versions up to a revision that the run may have left behind.
+    fn written_until(&self, revision: u64, namespace: NamespaceId, span: &Span) -> WrittenRecords {
+        let settled = self.overlays.get(CAS).into_iter().flatten();
+        let settled = settled.filter_map(|(row, value)| Some((row, value.as_ref()?)));
+        let mut written: BTreeMap<Bytes, OwnedVersion> = BTreeMap::new();
+        for (row, value) in settled.chain(self.versions.iter().map(|(row, value)| (row, value))) {
+            let (Ok((version, put)), Ok(key)) = (keys::version_of(row), keys::record_key(row)) else {
+                continue;
+            };
+            let inside = span.start <= key && span.end.as_ref().is_none_or(|end| key[..] < end[..]);
+            if !row.starts_with(&namespace.0.to_be_bytes()) || version > revision || !inside {
+                continue;
+            }
+            let newest = written.entry(key.into()).or_insert((0, None));
+            if version > newest.0 {
+                *newest = (version, put.then(|| value.clone()));
+            }
+        }
+        written
+            .into_iter()
+            .map(|(key, (version, value))| (key, value.map(|value| (version, value))))
+            .collect()
+    }
+
     /// What a record of a Strong namespace is now; `None`: absent.
     pub(crate) fn current(
         &mut self,
@@ -201,9 +247,14 @@ impl<'a> Batch<'a> {
         value.ok_or(EngineError::Corrupt { what: "record" })
     }
 
+    /// Says that a namespace has changed.
+    pub(crate) fn note_change(&mut self, id: NamespaceId) {
+        self.changed.insert(id);
+    }
+
     /// Changes what is known about a namespace, except its name and number.
     pub(crate) fn change(&mut self, id: NamespaceId, change: impl FnOnce(&mut NamespaceInfo)) {
-        self.changed.insert(id);
+        self.note_change(id);
         self.table.change(id, change);
     }
 

@@ -118,6 +118,11 @@ pub(crate) fn revision(namespace: NamespaceId, revision: u64) -> Vec<u8> {
     row
 }
 
+/// The revision of a row of `hist`.
+pub(crate) fn revision_of(row: &[u8]) -> Result<u64, EngineError> {
+    Ok(take_u64(row.get(4..).unwrap_or_default(), "history key")?.0)
+}
+
 /// A row of `hist`.
 pub(crate) fn event(namespace: NamespaceId, number: u64, position: u32) -> Vec<u8> {
     let mut row = revision(namespace, number);

@@ -1,6 +1,7 @@
 //! FlareDB's state machine over RocksDB: what the records of a region are, and what each command does to them.
 //!
-//! Start at [`Engine::open`], take a [`Region`], and drive it with [`Region::apply`]. Reads ([`Region::get`],
+//! Start at [`Engine::open`], take a [`Region`], and drive it with [`Region::apply`], or, with commands of your own,
+//! with [`Region::apply_with`]. Reads ([`Region::get`],
 //! [`Region::scan`], [`Region::events`], [`Region::raw_get`]) go straight to RocksDB beside it.
 //!
 //! # Invariants
@@ -19,14 +20,17 @@
 //! | `cas` | namespace, escaped key, version, put or delete | what that version of a Strong record put: the newest one, and those that reads at a retained revision need |
 //! | `hist` | namespace, revision, position | what each revision did, for watches |
 //! | `ids` | namespace, idempotency id | the revision that it made |
-//! | `raw` | namespace, key | the winning write of an Eventual namespace, also if it was a delete |
+//! | `raw` | namespace, key | the winning write of an Eventual namespace, also if it was a delete; in others, aux rows |
 
 mod apply;
+mod aux_rows;
 mod batch;
 mod codec;
+mod counters;
 mod engine;
 mod error;
 mod events;
+mod growth;
 mod install;
 mod keys;
 mod memory;
@@ -38,7 +42,9 @@ mod recent;
 mod region;
 mod scan;
 mod snapshot;
+mod transaction;
 mod versions;
+mod visit;
 
 pub use engine::{Durability, Engine, Options, RegionId};
 pub use error::{EngineError, OpenError, ReadError};
@@ -48,6 +54,9 @@ pub use memory::Memory;
 pub use namespace::{NamespaceId, NamespaceInfo};
 pub use raw::{RawPage, RawRecord, TombstonePage};
 pub use read::Versioned;
+pub use recent::Current;
 pub use region::{Applied, Entry, Region};
 pub use scan::{ScanPage, ScanRange, ScanRecord};
 pub use snapshot::{Chunk, Snapshot};
+pub use transaction::{Revision, Transaction};
+pub use visit::{RecordView, Span};

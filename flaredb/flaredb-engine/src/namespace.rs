@@ -58,6 +58,23 @@ impl From<NamespaceInfo> for v1::Namespace {
 }
 
 impl NamespaceInfo {
+    /// A Strong namespace without a number, in which nothing is and nothing is limited.
+    pub(crate) fn empty(name: String) -> Self {
+        Self {
+            name,
+            id: NamespaceId(0),
+            mode: NamespaceMode::Strong,
+            key_prefix: Bytes::new(),
+            keys: 0,
+            bytes: 0,
+            keys_max: 0,
+            bytes_max: 0,
+            revision: 0,
+            oldest_revision: 1,
+            oldest_ts: 0,
+        }
+    }
+
     /// As the row that is kept.
     pub(crate) fn encode(&self) -> Vec<u8> {
         v1::Namespace::from(self.clone()).encode_to_vec()

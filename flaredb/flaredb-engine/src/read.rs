@@ -40,6 +40,22 @@ impl Region {
         })
     }
 
+    /// The value that a record had from this version on; `None`: no such version put one, or it is forgotten.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub fn version(
+        &self,
+        namespace: NamespaceId,
+        key: &[u8],
+        version: u64,
+    ) -> Result<Option<Bytes>, ReadError> {
+        self.whole(|| {
+            let row = keys::version(namespace, key, version, true);
+            Ok(self.engine().db.get_cf(self.engine().family(CAS)?, row)?.map(Bytes::from))
+        })
+    }
+
     /// The record, if `apply` remembers which version is the newest.
     fn recent(&self, namespace: NamespaceId, key: &[u8]) -> Result<Option<OwnedVersion>, EngineError> {
         let Some(Current { version, .. }) = self.known().get(&keys::record(namespace, key)) else {

@@ -23,11 +23,11 @@ const ALLOCATION_BYTES: usize = 32;
 
 /// What a write must know of a Strong record that it supersedes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Current {
+pub struct Current {
     /// The revision that wrote it.
-    pub(crate) version: u64,
+    pub version: u64,
     /// The length of its value.
-    pub(crate) value_bytes: usize,
+    pub value_bytes: usize,
 }
 
 impl Current {

@@ -9,8 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use flaredb_proto::v1::{FlareRequest, FlareResponse};
-use prost::Message as _;
+use flaredb_proto::v1::FlareResponse;
 
 use crate::{
     Durability, Engine, EngineError, Install, NamespaceId, NamespaceInfo, ReadError, RegionId, Snapshot,
@@ -21,6 +20,7 @@ use crate::{
     install,
     namespace::Table,
     recent::{Known, Recents},
+    transaction::Transaction,
 };
 
 const APPLIED: u8 = b'a';
@@ -43,7 +43,7 @@ pub struct Applied {
 pub struct Entry<'a> {
     /// Position of the entry, rising by one.
     pub index: u64,
-    /// The encoded `FlareRequest`; `None` for entries that only move the position.
+    /// Its encoded command, for [`Region::apply`] a `FlareRequest`; `None` for entries that only move the position.
     pub command: Option<&'a Bytes>,
 }
 
@@ -140,35 +140,53 @@ impl Region {
         })))
     }
 
-    /// Applies entries and moves the position to `applied`, in one atomic write; one answer for each entry.
+    /// Applies entries that hold FlareDB's commands and moves the position to `applied`, in one atomic write; one
+    /// answer for each entry.
     ///
     /// Entries at or below the present position are passed over, so entries may be given again after a restart.
     ///
     /// # Errors
     /// When RocksDB fails or a command cannot be decoded: the replica can no longer be trusted.
     pub fn apply(&self, entries: &[Entry<'_>], applied: Applied) -> Result<Vec<FlareResponse>, EngineError> {
+        let answers = self.apply_with(entries, applied, apply::command)?;
+        Ok(answers.into_iter().map(Option::unwrap_or_default).collect())
+    }
+
+    /// As [`Region::apply`], but what a command is and does, and what its answer is, is `apply`'s to say. It gets the
+    /// position of the entry and its command; there is no answer for entries without one, and for those passed over.
+    ///
+    /// `apply` must depend on nothing but what it gets. After an error of it, nothing is written.
+    ///
+    /// # Errors
+    /// When RocksDB or `apply` fails: the replica can no longer be trusted.
+    pub fn apply_with<T>(
+        &self,
+        entries: &[Entry<'_>],
+        applied: Applied,
+        mut apply: impl FnMut(&mut Transaction<'_>, u64, &Bytes) -> Result<T, EngineError>,
+    ) -> Result<Vec<Option<T>>, EngineError> {
         let mut recents = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let position = self.applied().index;
         if applied.index < position {
-            return Ok(vec![FlareResponse::default(); entries.len()]);
+            return Ok(entries.iter().map(|_| None).collect());
         }
-        let mut batch = Batch::new(&self.0.engine, &mut recents, self.table());
-        let mut responses = Vec::with_capacity(entries.len());
+        let batch = Batch::new(&self.0.engine, &mut recents, self.table());
+        let mut transaction = Transaction { batch, region: self.0.id };
+        let mut answers = Vec::with_capacity(entries.len());
         for entry in entries {
-            let new = entry.index > position;
-            responses.push(match entry.command.filter(|_| new) {
-                Some(command) => apply::command(&mut batch, self.0.id, decode(entry.index, command)?)?,
-                None => FlareResponse::default(),
-            });
+            let command = entry.command.filter(|_| entry.index > position);
+            let answer = command.map(|command| apply(&mut transaction, entry.index, command));
+            answers.push(answer.transpose()?);
         }
-        let written = batch.commit(|id| namespace_key(self.0.id, id), applied_row(self.0.id, &applied))?;
+        let row_of = |id| namespace_key(self.0.id, id);
+        let written = transaction.batch.commit(row_of, applied_row(self.0.id, &applied))?;
         *self.0.table.write().unwrap_or_else(PoisonError::into_inner) = written.table;
         if self.0.engine.durability == Durability::Synced {
             self.0.flushed.store(applied.index, Ordering::Release);
         }
         *self.0.applied.write().unwrap_or_else(PoisonError::into_inner) = applied;
         self.tell(&written.touched);
-        Ok(responses)
+        Ok(answers)
     }
 
     fn tell(&self, touched: &[NamespaceId]) {
@@ -307,11 +325,6 @@ impl Region {
         self.tell(&touched.into_keys().collect::<Vec<_>>());
         Ok(())
     }
-}
-
-/// Keys and values are parts of the entry, not copies.
-fn decode(index: u64, command: &Bytes) -> Result<FlareRequest, EngineError> {
-    FlareRequest::decode(command.clone()).map_err(|source| EngineError::Command { index, source })
 }
 
 fn read_applied(engine: &Engine, id: RegionId) -> Result<Applied, EngineError> {

@@ -12,39 +12,11 @@ use super::{Effect, Stop, refused};
 use crate::{
     EngineError, NamespaceId, NamespaceInfo, RegionId,
     batch::Batch,
-    codec::{take_u32, take_u64},
+    counters::{Counters, add_namespace},
     engine::META,
     region,
     snapshot::{self, Row},
 };
-
-/// What outlives every namespace: numbers and revisions are never used again.
-struct Counters {
-    last_id: u32,
-    /// No namespace has had a larger revision.
-    revision: u64,
-}
-
-impl Counters {
-    fn read(batch: &Batch<'_>, region: RegionId) -> Result<Self, EngineError> {
-        let Some(row) = batch.get(META, &region::counters_key(region))? else {
-            return Ok(Self { last_id: 0, revision: 0 });
-        };
-        Self::decode(&row)
-    }
-
-    fn decode(row: &[u8]) -> Result<Self, EngineError> {
-        let (last_id, rest) = take_u32(row, "counters")?;
-        let (revision, _) = take_u64(rest, "counters")?;
-        Ok(Self { last_id, revision })
-    }
-
-    fn write(&self, batch: &mut Batch<'_>, region: RegionId) {
-        let mut row = self.last_id.to_be_bytes().to_vec();
-        row.extend_from_slice(&self.revision.to_be_bytes());
-        batch.put(META, region::counters_key(region), row);
-    }
-}
 
 pub(super) fn create(batch: &mut Batch<'_>, region: RegionId, request: CreateNamespaceRequest) -> Effect {
     if request.mode() == NamespaceMode::Unspecified {
@@ -59,24 +31,14 @@ pub(super) fn create(batch: &mut Batch<'_>, region: RegionId, request: CreateNam
     }
     // A restore that has not finished has lost the race, and its rows must not be this namespace's.
     forget_staged(batch, region)?;
-    let mut counters = Counters::read(batch, region)?;
-    counters.last_id += 1;
-    counters.write(batch, region);
     let info = NamespaceInfo {
-        id: NamespaceId(counters.last_id),
         mode: request.mode(),
-        name: request.name,
         key_prefix: request.key_prefix,
-        keys: 0,
-        bytes: 0,
         keys_max: request.keys_max,
         bytes_max: request.bytes_max,
-        // Versions of an earlier namespace of this name stay wrong in this one.
-        revision: counters.revision,
-        oldest_revision: counters.revision + 1,
-        oldest_ts: 0,
+        ..NamespaceInfo::empty(request.name)
     };
-    batch.update(info.clone());
+    let info = add_namespace(batch, region, info)?;
     Ok(Outcome::Namespace(info.into()))
 }
 

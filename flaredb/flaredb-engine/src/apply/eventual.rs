@@ -5,10 +5,11 @@ use flaredb_proto::v1::{
     CollectTombstones, KvDelete, KvPut, NamespaceMode, flare_response::Outcome, refused::Reason,
 };
 
-use super::{Effect, Growth, inside_prefix, namespace, refused};
+use super::{Effect, inside_prefix, namespace, refused, within_quota};
 use crate::{
     batch::Batch,
     engine::RAW,
+    growth::Growth,
     keys,
     planted::{self, Bug},
     raw::Row,
@@ -39,7 +40,7 @@ fn write(batch: &mut Batch<'_>, namespace_id: u32, key: Bytes, row: Row) -> Effe
     let size = |row: &Row| row.value.as_ref().map(|value| key.len() + value.len());
     let mut growth = Growth::default();
     growth.add(before.as_ref().and_then(size), size(&row));
-    let (id, size) = (info.id, growth.of(&info)?);
+    let (id, size) = (info.id, within_quota(growth, &info)?);
     // The batch changes it in place, unless somebody else holds it.
     drop(info);
     match row.value.is_none() && planted::has(Bug::NoTombstone) {

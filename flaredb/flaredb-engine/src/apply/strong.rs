@@ -7,21 +7,11 @@ use flaredb_proto::v1::{
     flare_response::Outcome, refused::Reason, write::Op,
 };
 
-use super::{Effect, Growth, Stop, inside_prefix, namespace, refused};
+use super::{Effect, Stop, inside_prefix, namespace, refused, within_quota};
 use crate::{
-    EngineError, NamespaceId, NamespaceInfo,
-    batch::Batch,
-    codec::take_u64,
-    engine::{CAS, HIST, IDS},
-    events::Event,
-    keys,
-    planted::{self, Bug},
-    recent::Current,
+    EngineError, NamespaceId, NamespaceInfo, batch::Batch, codec::take_u64, engine::IDS, growth::Growth,
+    keys, recent::Current, transaction::Transaction,
 };
-
-/// Rows of history that one command forgets at most, so that it never holds up others for long; a leader that wants
-/// more asks again. More than the largest batch makes, so that each command forgets something.
-const COMPACTED_ROWS_MAX: usize = 4_096;
 
 /// One write of a batch with what it meets.
 struct Step {
@@ -31,32 +21,33 @@ struct Step {
     before: Option<Current>,
 }
 
-pub(super) fn put(batch: &mut Batch<'_>, put: CasPut) -> Effect {
+pub(super) fn put(transaction: &mut Transaction<'_>, put: CasPut) -> Effect {
     let compare = Compare { key: put.key.clone(), version: put.expected_version };
     let write = Write { key: put.key, op: Some(Op::Put(put.value)) };
-    change(batch, put.namespace_id, &[compare], vec![write], &put.idempotency_id)
+    change(transaction, put.namespace_id, &[compare], vec![write], &put.idempotency_id)
 }
 
-pub(super) fn delete(batch: &mut Batch<'_>, delete: CasDelete) -> Effect {
+pub(super) fn delete(transaction: &mut Transaction<'_>, delete: CasDelete) -> Effect {
     if delete.expected_version == 0 {
         return Err(refused(Reason::Invalid, "a delete of an absent record"));
     }
     let compare = Compare { key: delete.key.clone(), version: delete.expected_version };
     let write = Write { key: delete.key, op: Some(Op::Delete(true)) };
-    change(batch, delete.namespace_id, &[compare], vec![write], &delete.idempotency_id)
+    change(transaction, delete.namespace_id, &[compare], vec![write], &delete.idempotency_id)
 }
 
-pub(super) fn commit(batch: &mut Batch<'_>, commit: CasCommit) -> Effect {
-    change(batch, commit.namespace_id, &commit.compares, commit.writes, &commit.idempotency_id)
+pub(super) fn commit(transaction: &mut Transaction<'_>, commit: CasCommit) -> Effect {
+    change(transaction, commit.namespace_id, &commit.compares, commit.writes, &commit.idempotency_id)
 }
 
 fn change(
-    batch: &mut Batch<'_>,
+    transaction: &mut Transaction<'_>,
     namespace_id: u32,
     compares: &[Compare],
     writes: Vec<Write>,
     idempotency_id: &Bytes,
 ) -> Effect {
+    let batch = &mut transaction.batch;
     let info = namespace(batch, namespace_id, NamespaceMode::Strong)?;
     if let Some(revision) = done_before(batch, info.id, idempotency_id)? {
         return Ok(Outcome::Done(revision));
@@ -72,19 +63,16 @@ fn change(
         let before = step.before.map(|before| size(before.value_bytes));
         growth.add(before, step.value.as_ref().map(|value| size(value.len())));
     }
-    let size = growth.of(&info)?;
-    let (namespace, revision) = (info.id, info.revision + 1);
+    within_quota(growth, &info)?;
+    let mut revision = transaction.begin(&info);
     // The batch changes it in place, unless somebody else holds it.
     drop(info);
-    for (position, step) in (0..).zip(steps) {
-        write(batch, namespace, revision, position, step);
+    for step in steps {
+        transaction.write(&mut revision, &step.key, step.value, step.before);
     }
-    remember(batch, namespace, revision, idempotency_id);
-    batch.change(namespace, |info| {
-        size.set(info);
-        info.revision = revision;
-    });
-    Ok(Outcome::Done(revision))
+    transaction.finish(&revision);
+    remember(&mut transaction.batch, namespace_id, revision.number(), idempotency_id);
+    Ok(Outcome::Done(revision.number()))
 }
 
 /// The revision that an earlier command with the same id made.
@@ -96,10 +84,11 @@ fn done_before(batch: &Batch<'_>, namespace: NamespaceId, id: &[u8]) -> Result<O
     row.map(|row| Ok(take_u64(&row, "idempotency id")?.0)).transpose()
 }
 
-fn remember(batch: &mut Batch<'_>, namespace: NamespaceId, revision: u64, id: &Bytes) {
+fn remember(batch: &mut Batch<'_>, namespace_id: u32, revision: u64, id: &Bytes) {
     if id.is_empty() {
         return;
     }
+    let namespace = NamespaceId(namespace_id);
     batch.put(IDS, keys::record(namespace, id), revision.to_be_bytes().to_vec());
     // The id goes when its revision does.
     batch.add_event(keys::event(namespace, revision, keys::ID_POSITION), id.clone());
@@ -149,58 +138,8 @@ fn plan(batch: &mut Batch<'_>, info: &NamespaceInfo, writes: Vec<Write>) -> Resu
     Ok(steps)
 }
 
-fn write(batch: &mut Batch<'_>, namespace: NamespaceId, revision: u64, position: u32, step: Step) {
-    let previous_version = step.before.map_or(0, |before| before.version);
-    let event = Event { put: step.value.is_some(), previous_version, key: step.key.clone() };
-    batch.add_event(keys::event(namespace, revision, position), event.encode());
-    if step.value.is_none() && planted::has(Bug::NoTombstone) {
-        return;
-    }
-    let resets = planted::has(Bug::VersionReset) && previous_version == 0;
-    batch.add_version(namespace, &step.key, if resets { 1 } else { revision }, step.value);
-}
-
-/// Forgets revisions up to and including the one named, and what only they needed: an event names the record that
-/// it superseded, which nothing behind that revision can see.
-pub(super) fn compact(batch: &mut Batch<'_>, compact: &CompactHistory) -> Effect {
-    let mut info = namespace(batch, compact.namespace_id, NamespaceMode::Strong)?.as_ref().clone();
-    let last = compact.revision.min(info.revision);
-    if last < info.oldest_revision {
-        return Ok(Outcome::Done(info.oldest_revision));
-    }
-    batch.settle();
-    let (start, end) = (keys::revision(info.id, info.oldest_revision), keys::revision(info.id, last + 1));
-    let rows = batch.rows(HIST, &start, &end, COMPACTED_ROWS_MAX)?;
-    let all = rows.len() < COMPACTED_ROWS_MAX;
-    let reached = if all { last } else { rows.last().map_or(Ok(last), |(key, _)| revision_of(key))? - 1 };
-    for (key, row) in rows {
-        let (revision, position) =
-            (revision_of(&key)?, key.last_chunk().map(|chunk| u32::from_be_bytes(*chunk)));
-        if revision > reached {
-            break;
-        }
-        if position == Some(keys::ID_POSITION) {
-            batch.delete(IDS, keys::record(info.id, &row));
-        } else {
-            forget(batch, info.id, revision, &Event::decode(&row)?);
-        }
-        batch.delete(HIST, key);
-    }
-    info.oldest_revision = info.oldest_revision.max(reached + 1);
-    let oldest = info.oldest_revision;
-    batch.update(info);
-    Ok(Outcome::Done(oldest))
-}
-
-fn revision_of(key: &[u8]) -> Result<u64, EngineError> {
-    Ok(take_u64(key.get(4..).unwrap_or_default(), "history key")?.0)
-}
-
-fn forget(batch: &mut Batch<'_>, namespace: NamespaceId, revision: u64, event: &Event) {
-    if event.previous_version > 0 {
-        batch.delete(CAS, keys::version(namespace, &event.key, event.previous_version, true));
-    }
-    if !event.put {
-        batch.delete(CAS, keys::version(namespace, &event.key, revision, false));
-    }
+/// Forgets revisions up to and including the one named.
+pub(super) fn compact(transaction: &mut Transaction<'_>, compact: &CompactHistory) -> Effect {
+    let info = namespace(&transaction.batch, compact.namespace_id, NamespaceMode::Strong)?;
+    Ok(Outcome::Done(transaction.compact(&info, compact.revision)?))
 }

@@ -9,3 +9,4 @@ mod model;
 mod promises;
 mod restart;
 mod store;
+mod transactions;
