@@ -2,7 +2,8 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep, timeout_at};
+use photon_dial::{Attempt, NodeError, Pool, Retries, Route, Safety, until_answered, words_of};
+use tokio::time::{Instant, timeout_at};
 use tonic::{
     Request, Response, Status,
     metadata::{Ascii, MetadataValue},
@@ -10,18 +11,9 @@ use tonic::{
 };
 
 use crate::{
-    ClientConfig, Cluster, Error, Maintenance, Namespaces, NodeError,
-    attempts::{Attempts, Next, Safety, Verdict},
-    backoff,
-    clock::Clock,
-    config,
-    outcome::{self, Outcome},
-    pool::{Node, Pool, Route},
+    ClientConfig, Cluster, Error, Maintenance, Namespaces, clock::Clock, config, outcome, pipe::Pipe,
     sessions::Sessions,
 };
-
-/// Where there is another node to ask, one node gets only this part of a call's time.
-const SHARES: u32 = 4;
 
 /// Largest answer that is read: a page with the overhead of its records, and the conflicts of a batch.
 pub(crate) const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -32,9 +24,12 @@ pub struct RdbClient {
     pub(crate) shared: Arc<Shared>,
 }
 
+/// One node of a cluster.
+pub(crate) type Node = photon_dial::Node<Pipe>;
+
 /// What clones share.
 pub(crate) struct Shared {
-    pub(crate) pool: Pool,
+    pub(crate) pool: Pool<Pipe>,
     pub(crate) clock: Clock,
     /// Decides between equal timestamps of different clients.
     pub(crate) origin: u64,
@@ -84,7 +79,7 @@ impl RdbClient {
         let origin: u64 = rand::random();
         let home: u16 = rand::random();
         let shared = Shared {
-            pool: Pool::new(&config, home.into())?,
+            pool: Pool::new(config.dialer(), &config.endpoints, home.into())?,
             clock: Clock::default(),
             origin,
             sessions: Sessions::default(),
@@ -103,9 +98,10 @@ impl RdbClient {
         let deadline = Instant::now() + client.shared.request_timeout;
         let failed = match timeout_at(deadline, client.shared.pool.connect()).await {
             Ok(Ok(())) => return Ok(client),
-            Ok(Err((endpoint, error))) => NodeError { endpoint, message: outcome::words_of(&error) },
+            Ok(Err((endpoint, error))) => NodeError { endpoint, message: words_of(&error) },
             Err(_elapsed) => {
-                no_answer(&client.shared.pool.pick(Route::Leader), client.shared.request_timeout)
+                let node = client.shared.pool.pick(Route::Leader);
+                NodeError::no_answer(&node.address, client.shared.request_timeout)
             }
         };
         Err(Error::Unavailable { source: failed })
@@ -164,17 +160,17 @@ impl RdbClient {
     where
         F: Future<Output = Result<Response<R>, Status>>,
     {
-        let mut retries = Retries::new(self, plan);
-        loop {
-            let attempt = retries.next_attempt();
+        let retries = self.retries(plan);
+        let attempt = |attempt: &Attempt<Pipe>| {
             // A stream has a deadline for its opening alone, of which the server must not hear.
-            let told = (!plan.stream).then_some(attempt.left);
-            match timeout_at(attempt.deadline, attempt_at(Arc::clone(&attempt.node), told)).await {
-                Ok(Ok(response)) => return Ok((attempt.node, response.into_inner())),
-                Ok(Err(status)) => retries.failed(&attempt.node, &status).await?,
-                Err(_elapsed) => retries.unanswered(&attempt).await?,
-            }
-        }
+            attempt_at(Arc::clone(&attempt.node), (!plan.stream).then_some(attempt.left))
+        };
+        until_answered(retries, attempt, outcome::of).await
+    }
+
+    fn retries(&self, plan: Plan) -> Retries<'_, Pipe> {
+        let timeout = plan.timeout.unwrap_or(self.shared.request_timeout);
+        Retries::new(&self.shared.pool, plan.route, plan.safety, timeout)
     }
 
     /// A request with the caller's credentials.
@@ -188,88 +184,4 @@ impl RdbClient {
         }
         request
     }
-}
-
-/// The attempts of a call, with their clock and their nodes.
-pub(crate) struct Retries<'a> {
-    pool: &'a Pool,
-    route: Route,
-    attempts: Attempts,
-    deadline: Instant,
-    /// How long one node may take.
-    share: Duration,
-}
-
-/// One attempt.
-pub(crate) struct Attempt {
-    pub(crate) node: Arc<Node>,
-    pub(crate) deadline: Instant,
-    pub(crate) left: Duration,
-}
-
-impl<'a> Retries<'a> {
-    pub(crate) fn new(client: &'a RdbClient, plan: Plan) -> Self {
-        let pool = &client.shared.pool;
-        let timeout = plan.timeout.unwrap_or(client.shared.request_timeout);
-        // A write without an id has one attempt that may take effect, which therefore gets all the time there is.
-        let shares = if plan.safety == Safety::Once || pool.len() == 1 { 1 } else { SHARES };
-        Self {
-            pool,
-            route: plan.route,
-            attempts: Attempts::new(plan.safety),
-            deadline: Instant::now() + timeout,
-            share: timeout / shares,
-        }
-    }
-
-    pub(crate) fn next_attempt(&self) -> Attempt {
-        let now = Instant::now();
-        let left = self.deadline.saturating_duration_since(now).min(self.share);
-        Attempt { node: self.pool.pick(self.route), deadline: now + left, left }
-    }
-
-    /// Takes a status as the attempt's outcome, and waits until the next attempt may start.
-    pub(crate) async fn failed(&mut self, node: &Node, status: &Status) -> Result<(), Error> {
-        let error = NodeError { endpoint: node.address.clone(), message: outcome::words(status) };
-        self.judge(node, outcome::of(status, &node.address), error).await
-    }
-
-    /// Takes silence as the attempt's outcome.
-    pub(crate) async fn unanswered(&mut self, attempt: &Attempt) -> Result<(), Error> {
-        let error = no_answer(&attempt.node, attempt.left);
-        self.judge(&attempt.node, Outcome::Unknown, error).await
-    }
-
-    async fn judge(&mut self, node: &Node, outcome: Outcome, error: NodeError) -> Result<(), Error> {
-        let nodes = u32::try_from(self.pool.len()).unwrap_or(u32::MAX);
-        let round = match self.attempts.judge(outcome, &error, nodes) {
-            Verdict::End(error) => return Err(error),
-            Verdict::Again(next, round) => {
-                self.go(next, node);
-                round
-            }
-        };
-        let pause = round.map_or(Duration::ZERO, |round| backoff::pause(round, rand::random()));
-        if Instant::now() + pause >= self.deadline {
-            return Err(self.attempts.given_up(error));
-        }
-        if !pause.is_zero() {
-            tracing::debug!(%error, ?pause, "trying again after a pause");
-            sleep(pause).await;
-        }
-        Ok(())
-    }
-
-    fn go(&self, next: Next, from: &Node) {
-        match next {
-            Next::Leader(address) if self.route == Route::Leader && self.pool.follow(&address) => {}
-            Next::Leader(_) | Next::Other => self.pool.leave(self.route, from),
-            Next::Same => {}
-        }
-    }
-}
-
-fn no_answer(node: &Node, waited: Duration) -> NodeError {
-    let message = format!("no answer within {} ms", waited.as_millis());
-    NodeError { endpoint: node.address.clone(), message }
 }

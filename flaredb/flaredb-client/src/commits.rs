@@ -14,6 +14,7 @@ use std::{
 
 use flaredb_proto::v1::{CommitFailure, CommitOutcome, CommitRequest, CommitResponse, commit_outcome};
 use futures::{Stream, stream};
+use photon_dial::words;
 use prost::Message as _;
 use tokio::sync::mpsc;
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -117,7 +118,7 @@ async fn step(open: Option<Open>) -> Option<(Result<u64, Error>, Option<Open>)> 
             let error = if well { unavailable(open.endpoint, message) } else { open.lost(message) };
             Some((Err(error), None))
         }
-        Err(status) => Some((Err(open.lost(outcome::words(&status))), None)),
+        Err(status) => Some((Err(open.lost(words(&status))), None)),
     }
 }
 
@@ -165,7 +166,7 @@ fn read(outcome: CommitOutcome, endpoint: &str) -> Result<u64, Error> {
 }
 
 fn failed(status: &Status, endpoint: &str) -> Error {
-    let source = || NodeError { endpoint: endpoint.to_owned(), message: outcome::words(status) };
+    let source = || NodeError { endpoint: endpoint.to_owned(), message: words(status) };
     match outcome::of(status, endpoint) {
         Outcome::Refused(error) => error,
         Outcome::Unknown => Error::Indeterminate { source: source() },

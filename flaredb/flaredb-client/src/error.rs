@@ -1,6 +1,7 @@
 //! Why a call did not do what was asked, told apart by what the caller can do about it.
 
 use flaredb_proto::{v1::Conflict, validate::InvalidField};
+use photon_dial::{BadSetting, CallError, NodeError};
 
 /// Why a call did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -108,14 +109,20 @@ pub enum Error {
     },
 }
 
-/// What went wrong at one node.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{endpoint}: {message}")]
-pub struct NodeError {
-    /// The node.
-    pub endpoint: String,
-    /// Its words, or those of the connection to it.
-    pub message: String,
+impl CallError for Error {
+    fn unavailable(source: NodeError) -> Self {
+        Self::Unavailable { source }
+    }
+
+    fn indeterminate(source: NodeError) -> Self {
+        Self::Indeterminate { source }
+    }
+}
+
+impl From<BadSetting> for Error {
+    fn from(bad: BadSetting) -> Self {
+        Self::invalid(bad.field, bad.found, bad.accepted)
+    }
 }
 
 impl Error {

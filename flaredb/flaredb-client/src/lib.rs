@@ -14,8 +14,6 @@
 //!
 //! There are no background tasks of this crate: a stream works while it is polled, a call while it is awaited.
 
-mod attempts;
-mod backoff;
 mod check;
 mod client;
 mod clock;
@@ -28,7 +26,6 @@ mod maintenance;
 mod namespaces;
 mod outcome;
 mod pipe;
-mod pool;
 mod raw;
 mod scan;
 mod sessions;
@@ -38,8 +35,8 @@ mod watch;
 pub use client::RdbClient;
 pub use cluster::Cluster;
 pub use commits::{CommitSender, Commits};
-pub use config::{ClientConfig, Tls};
-pub use error::{Error, NodeError};
+pub use config::ClientConfig;
+pub use error::Error;
 pub use flaredb_proto::v1::{
     CommitRequest, Compare, Conflict, RawRecord, Record, ScanRequest, ScanResponse, SnapshotChunk, Staleness,
     WatchEvent, WatchResponse, Write, write,
@@ -47,6 +44,7 @@ pub use flaredb_proto::v1::{
 pub use into_bytes::IntoBytes;
 pub use maintenance::{Maintenance, Snapshot};
 pub use namespaces::Namespaces;
+pub use photon_dial::{NodeError, Tls};
 pub use raw::{RawRead, Stamped};
 pub use scan::{RawScan, Scan};
 pub use strong::{Read, Swap, idempotency_id};

@@ -20,6 +20,7 @@ use flaredb_proto::v1::{
     StateHashRequest, StatusResponse, maintenance_client::MaintenanceClient,
 };
 use futures::{Stream, StreamExt as _, stream};
+use photon_dial::{Route, words};
 use tokio::time::timeout;
 use tonic::{Status, Streaming};
 
@@ -27,7 +28,6 @@ use crate::{
     Error, NodeError, RdbClient,
     client::{ANSWER_BYTES_MAX, Plan},
     outcome::{self, Outcome},
-    pool::Route,
 };
 
 /// The server takes at most ten minutes.
@@ -157,7 +157,7 @@ async fn while_it_moves<T>(
 
 /// A snapshot appears with its last chunk or not at all, so a chunk that certainly failed leaves the cluster empty.
 fn not_restored(status: &Status, address: &str) -> Error {
-    let source = NodeError { endpoint: address.to_owned(), message: outcome::words(status) };
+    let source = NodeError { endpoint: address.to_owned(), message: words(status) };
     match outcome::of(status, address) {
         Outcome::Refused(error) => error,
         Outcome::Unknown => Error::Indeterminate { source },
@@ -208,7 +208,7 @@ impl Saving {
     fn failed(&self, status: &Status) -> Error {
         match outcome::of(status, &self.node) {
             Outcome::Refused(error) => error,
-            _ => self.broken(outcome::words(status)),
+            _ => self.broken(words(status)),
         }
     }
 

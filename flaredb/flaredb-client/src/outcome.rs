@@ -5,43 +5,21 @@
 //! FlareDB gives to nothing that it proposed, and a connection that could not be made. Everything that is not
 //! understood is unknown.
 
-use std::{
-    error::Error as StdError,
-    iter::{once, successors},
-};
-
 use flaredb_proto::v1::{ErrorDetail, error_detail::Kind};
+use photon_dial::{is_local, message_of, was_not_sent};
 use prost::Message as _;
-use tonic::{Code, ConnectError, Status};
+use tonic::{Code, Status};
 
 use crate::Error;
 
 /// What is known after an attempt that brought no answer.
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    /// It was judged, and is refused anywhere.
-    Refused(Error),
-    /// It did not happen; ask the leader, at this address if the node knew it.
-    Redirected(Option<String>),
-    /// It did not happen: no connection could be made.
-    Unreachable,
-    /// It did not happen: this node cannot do it now.
-    Unavailable,
-    /// It did not happen: this node has too much to do.
-    Busy,
-    /// It may or may not have happened.
-    Unknown,
-}
+pub(crate) type Outcome = photon_dial::Outcome<Error>;
 
 /// What a status says.
 pub(crate) fn of(status: &Status, endpoint: &str) -> Outcome {
-    if status.source().is_some() {
-        // Made on this side, whatever its code; only a failure to connect proves that nothing was sent.
-        return if causes(status).any(|cause| cause.is::<ConnectError>()) {
-            Outcome::Unreachable
-        } else {
-            Outcome::Unknown
-        };
+    if is_local(status) {
+        // Whatever its code.
+        return if was_not_sent(status) { Outcome::Unreachable } else { Outcome::Unknown };
     }
     let kind = ErrorDetail::decode(status.details()).ok().and_then(|detail| detail.kind);
     match kind {
@@ -90,51 +68,12 @@ fn is_a_proxys(status: &Status) -> bool {
     status.message().starts_with("grpc-status header missing")
 }
 
-fn message_of(status: &Status) -> String {
-    if status.message().is_empty() {
-        status.code().description().to_owned()
-    } else {
-        status.message().to_owned()
-    }
-}
-
-/// A status in words for people: its message, and what caused it when that adds something.
-pub(crate) fn words(status: &Status) -> String {
-    join(once(message_of(status)).chain(causes(status).map(ToString::to_string)))
-}
-
-/// An error in words for people, with all that caused it.
-pub(crate) fn words_of(error: &(dyn StdError + 'static)) -> String {
-    join(successors(Some(error), cause).map(ToString::to_string))
-}
-
-fn join(parts: impl Iterator<Item = String>) -> String {
-    let mut words = String::new();
-    for part in parts.filter(|part| !part.is_empty()) {
-        if words.contains(&part) {
-            continue;
-        }
-        if !words.is_empty() {
-            words.push_str(": ");
-        }
-        words.push_str(&part);
-    }
-    words
-}
-
-fn causes(status: &Status) -> impl Iterator<Item = &(dyn StdError + 'static)> {
-    successors(status.source(), cause)
-}
-
-fn cause<'a>(error: &&'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
-    (*error).source()
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{error::Error as StdError, sync::Arc};
 
     use flaredb_proto::v1::{NotLeader, QuotaExceeded, TooOld};
+    use tonic::ConnectError;
 
     use super::*;
 
@@ -199,13 +138,5 @@ mod tests {
         assert!(matches!(bare(Code::Unauthenticated), Outcome::Refused(Error::Unauthenticated { .. })));
         assert!(matches!(bare(Code::NotFound), Outcome::Refused(Error::NotFound { .. })));
         assert!(matches!(bare(Code::AlreadyExists), Outcome::Refused(Error::AlreadyExists { .. })));
-    }
-
-    #[test]
-    fn words_say_each_cause_once() {
-        let refused = std::io::Error::other("refused");
-        let mut status = Status::unavailable("tcp connect error");
-        status.set_source(Arc::new(ConnectError(Box::new(refused))));
-        assert_eq!(words(&status), "tcp connect error: refused");
     }
 }

@@ -19,6 +19,7 @@ use std::{
 
 use flaredb_proto::v1::{CommitOutcome, CommitRequest, CommitResponse};
 use futures::{Stream, stream};
+use photon_dial::words;
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
@@ -26,7 +27,7 @@ use tokio::{
 };
 use tonic::{Code, Request, Response, Status, Streaming, transport::Channel};
 
-use crate::{RdbClient, commits, outcome, pool::Node, strong::strong};
+use crate::{RdbClient, client::Node, commits, strong::strong};
 
 /// Batches in a stream, as many as a node works on at once. What is more goes by calls, which a node that has too much
 /// to do refuses, where a stream would only let them wait.
@@ -112,8 +113,8 @@ impl RdbClient {
         batch: CommitRequest,
         told: Option<Duration>,
     ) -> Answer {
-        let beside_others = node.pipe.under_way.fetch_add(1, Ordering::Relaxed) > 0;
-        let _under_way = UnderWay(&node.pipe.under_way);
+        let beside_others = node.own.under_way.fetch_add(1, Ordering::Relaxed) > 0;
+        let _under_way = UnderWay(&node.own.under_way);
         match self.enter(node, batch, beside_others) {
             // Nobody dropped it but the stream, before it sent the batch.
             Ok(answered) => answered.await.unwrap_or_else(|_dropped| Err(not_taken())),
@@ -129,7 +130,7 @@ impl RdbClient {
         batch: CommitRequest,
         beside_others: bool,
     ) -> Result<oneshot::Receiver<Answer>, CommitRequest> {
-        let mut line = locked(&node.pipe.line);
+        let mut line = locked(&node.own.line);
         match &*line {
             Line::Open(open) => match open.send(batch) {
                 Ok(answered) => return Ok(answered),
@@ -144,7 +145,7 @@ impl RdbClient {
             Line::Closed | Line::Refused(_) if !beside_others => {}
             Line::Closed | Line::Refused(_) => {
                 *line = Line::Opening;
-                node.pipe.open(node.channel(), self.request((), None));
+                node.own.open(node.channel(), self.request((), None));
             }
         }
         Err(batch)
@@ -189,7 +190,7 @@ async fn open(line: Arc<Mutex<Line>>, channel: Channel, request: Request<()>) {
             taken.end(&end);
         }
         Err(status) => {
-            tracing::debug!(error = %outcome::words(&status), "no stream of writes; each is a call");
+            tracing::debug!(error = %words(&status), "no stream of writes; each is a call");
             *locked(&line) = Line::Refused(Instant::now() + REOPEN_PAUSE);
         }
     }
@@ -236,7 +237,7 @@ impl Taken {
                 }
                 Ok(None) if commits::ended_well(&mut outcomes).await => return not_taken(),
                 Ok(None) => return lost("it ended without a status"),
-                Err(status) => return lost(&outcome::words(&status)),
+                Err(status) => return lost(&words(&status)),
             }
         }
     }

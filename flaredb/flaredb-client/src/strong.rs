@@ -14,8 +14,8 @@ use tonic::transport::Channel;
 
 use crate::{
     Error, IntoBytes, RdbClient, check,
+    client::Node,
     client::{ANSWER_BYTES_MAX, Plan},
-    pool::Node,
 };
 
 /// What a linearizable read found.

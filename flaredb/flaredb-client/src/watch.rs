@@ -16,14 +16,14 @@ use flaredb_proto::{
     validate,
 };
 use futures::{Stream, stream};
+use photon_dial::{Route, pause, words};
 use tokio::time::{sleep, timeout};
 use tonic::{Status, Streaming};
 
 use crate::{
-    Error, IntoBytes, RdbClient, backoff, check,
-    client::Plan,
+    Error, IntoBytes, RdbClient, check,
+    client::{Node, Plan},
     outcome::{self, Outcome},
-    pool::{Node, Route},
     strong::strong,
 };
 
@@ -159,7 +159,7 @@ impl Watching {
     async fn reconnect(&mut self) -> Result<(), Error> {
         if let Some(round) = self.losses.checked_sub(2) {
             // The first reconnection is at once: most often another node is there.
-            sleep(backoff::pause(round, rand::random())).await;
+            sleep(pause(round, rand::random())).await;
         }
         match self.connect().await {
             Ok(open) => self.open = Some(open),
@@ -176,7 +176,7 @@ impl Watching {
         if let Outcome::Refused(error) = outcome::of(status, &node.address) {
             return Err(error);
         }
-        let words = outcome::words(status);
+        let words = words(status);
         tracing::debug!(node = node.address, words, next = self.position.next, "a watch lost its connection");
         self.client.shared.pool.leave(Route::Replica, node);
         self.open = None;

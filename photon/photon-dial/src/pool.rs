@@ -10,14 +10,14 @@ use std::sync::{
 
 use tonic::transport::{Channel, Endpoint};
 
-use crate::{ClientConfig, Error, config::Dialer, pipe::Pipe};
+use crate::{BadSetting, Dialer};
 
 /// More nodes than any cluster has; beyond it, redirects are not learned.
 const NODES_MAX: usize = 64;
 
 /// Which node a call prefers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Route {
+pub enum Route {
     /// The leader, as far as it is known.
     Leader,
     /// Any replica; each client stays with one, and different clients with different ones.
@@ -26,29 +26,29 @@ pub(crate) enum Route {
 
 /// One node.
 #[derive(Debug)]
-pub(crate) struct Node {
+pub struct Node<S> {
     /// Its place in the pool.
     index: usize,
     /// Its address, without a trailing slash.
-    pub(crate) address: String,
+    pub address: String,
     endpoint: Endpoint,
     channel: OnceLock<Channel>,
-    /// The way of its batches.
-    pub(crate) pipe: Pipe,
+    /// What the client library keeps for this node.
+    pub own: S,
 }
 
 /// The nodes, and where each route starts.
 #[derive(Debug)]
-pub(crate) struct Pool {
+pub struct Pool<S> {
     dialer: Dialer,
-    nodes: RwLock<Vec<Arc<Node>>>,
+    nodes: RwLock<Vec<Arc<Node<S>>>>,
     leader: AtomicUsize,
     replica: AtomicUsize,
 }
 
-impl Node {
+impl<S> Node<S> {
     /// Its connection.
-    pub(crate) fn channel(&self) -> Channel {
+    pub fn channel(&self) -> Channel {
         self.channel.get_or_init(|| self.endpoint.connect_lazy()).clone()
     }
 
@@ -61,28 +61,31 @@ impl Node {
     }
 }
 
-impl Pool {
-    /// The configured nodes. `home` picks the replica for eventual reads.
-    pub(crate) fn new(config: &ClientConfig, home: usize) -> Result<Self, Error> {
+impl<S: Default> Pool<S> {
+    /// The configured nodes. `home` picks the node of [`Route::Replica`].
+    ///
+    /// # Errors
+    /// When there are none, too many, or one that can never be asked.
+    pub fn new(dialer: Dialer, endpoints: &[String], home: usize) -> Result<Self, BadSetting> {
         let pool = Self {
-            dialer: Dialer::new(config),
+            dialer,
             nodes: RwLock::default(),
             leader: AtomicUsize::new(0),
             replica: AtomicUsize::new(0),
         };
-        for address in &config.endpoints {
+        for address in endpoints {
             pool.find_or_add(address)?;
         }
         let nodes = pool.len();
         if nodes == 0 {
-            return Err(Error::invalid("endpoints", "none", "at least one http(s)://host:port"));
+            return Err(BadSetting::new("endpoints", "none", "at least one http(s)://host:port"));
         }
         pool.replica.store(home % nodes, Ordering::Relaxed);
         Ok(pool)
     }
 
     /// The node that a route asks now.
-    pub(crate) fn pick(&self, route: Route) -> Arc<Node> {
+    pub fn pick(&self, route: Route) -> Arc<Node<S>> {
         let index = self.cursor(route).load(Ordering::Relaxed);
         let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
         // Nodes are never removed, and the cursors only ever hold places of nodes.
@@ -90,12 +93,13 @@ impl Pool {
     }
 
     /// How many nodes there are, at least 1.
-    pub(crate) fn len(&self) -> usize {
+    #[expect(clippy::len_without_is_empty, reason = "it never is")]
+    pub fn len(&self) -> usize {
         self.nodes.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Sends the route on to the next node, unless another call has done so since `from` was picked.
-    pub(crate) fn leave(&self, route: Route, from: &Node) {
+    pub fn leave(&self, route: Route, from: &Node<S>) {
         let next = (from.index + 1) % self.len();
         // The loser of a race finds the route where the winner has sent it.
         let _moved =
@@ -103,7 +107,7 @@ impl Pool {
     }
 
     /// Takes a node's word for who leads; false when that node cannot be asked by this client.
-    pub(crate) fn follow(&self, address: &str) -> bool {
+    pub fn follow(&self, address: &str) -> bool {
         match self.find_or_add(address) {
             Ok(index) => {
                 self.leader.store(index, Ordering::Relaxed);
@@ -117,7 +121,10 @@ impl Pool {
     }
 
     /// Connects to the first node that can be reached, and asks that one first.
-    pub(crate) async fn connect(&self) -> Result<(), (String, tonic::transport::Error)> {
+    ///
+    /// # Errors
+    /// When none can be; with the last one's address.
+    pub async fn connect(&self) -> Result<(), (String, tonic::transport::Error)> {
         let mut failed = None;
         for _ in 0..self.len() {
             let node = self.pick(Route::Leader);
@@ -139,7 +146,7 @@ impl Pool {
         }
     }
 
-    fn find_or_add(&self, address: &str) -> Result<usize, Error> {
+    fn find_or_add(&self, address: &str) -> Result<usize, BadSetting> {
         let address = address.trim_end_matches('/');
         let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = nodes.iter().find(|node| node.address == address) {
@@ -147,7 +154,7 @@ impl Pool {
         }
         let endpoint = self.dialer.endpoint(address)?;
         if nodes.len() >= NODES_MAX {
-            return Err(Error::invalid(
+            return Err(BadSetting::new(
                 "endpoints",
                 format!("{address:?}"),
                 format!("at most {NODES_MAX} nodes"),
@@ -159,7 +166,7 @@ impl Pool {
             address: address.to_owned(),
             endpoint,
             channel: OnceLock::new(),
-            pipe: Pipe::default(),
+            own: S::default(),
         }));
         Ok(index)
     }
@@ -167,14 +174,20 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    fn pool(addresses: &[&str]) -> Pool {
-        let endpoints = addresses.iter().map(|&address| address.to_owned()).collect();
-        Pool::new(&ClientConfig { endpoints, ..ClientConfig::default() }, 1).unwrap()
+    fn dialer() -> Dialer {
+        Dialer::new(None, None, false, Duration::from_secs(1))
     }
 
-    fn asked(pool: &Pool, route: Route) -> String {
+    fn pool(addresses: &[&str]) -> Pool<()> {
+        let endpoints: Vec<_> = addresses.iter().map(|&address| address.to_owned()).collect();
+        Pool::new(dialer(), &endpoints, 1).unwrap()
+    }
+
+    fn asked(pool: &Pool<()>, route: Route) -> String {
         pool.pick(route).address.clone()
     }
 
@@ -223,6 +236,6 @@ mod tests {
 
     #[test]
     fn no_endpoint_at_all_is_refused() {
-        assert!(matches!(Pool::new(&ClientConfig::default(), 0), Err(Error::Invalid { .. })));
+        assert!(Pool::<()>::new(dialer(), &[], 0).is_err());
     }
 }

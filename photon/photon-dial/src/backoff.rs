@@ -9,7 +9,7 @@ const LONGEST: Duration = Duration::from_millis(200);
 
 /// The pause before try number `round` (from 0): doubling up to a bound, and anywhere in its upper half, so that
 /// clients which failed together do not come back together. `random` is in 0..1.
-pub(crate) fn pause(round: u32, random: f64) -> Duration {
+pub fn pause(round: u32, random: f64) -> Duration {
     let doubled = FIRST.saturating_mul(1_u32.checked_shl(round).unwrap_or(u32::MAX)).min(LONGEST);
     doubled.mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0)
 }
