@@ -62,21 +62,27 @@ pub(crate) fn commit(namespace: &Namespace, commit: &Commit) -> Checked {
         let accepted = format!("at most {BATCH_OPS_MAX} compares and writes");
         return Err(StoreError::invalid("writes", format!("{operations} operations"), accepted));
     }
-    let mut bytes = 0;
     for compare in &commit.compares {
         key(namespace, &compare.key)?;
-        bytes += compare.key.len();
     }
     for write in &commit.writes {
         key(namespace, write.key())?;
-        bytes += write.key().len();
         if let Write::Put { value: put, .. } = write {
             value(write.key(), put)?;
-            bytes += put.len();
         }
     }
-    bytes_max("writes", bytes, BATCH_BYTES_MAX)?;
+    bytes_max("writes", bytes(commit), BATCH_BYTES_MAX)?;
     written_once(&commit.writes)
+}
+
+/// Keys and values of a commit together.
+pub(crate) fn bytes(commit: &Commit) -> usize {
+    let compares = commit.compares.iter().map(|compare| compare.key.len());
+    let writes = commit.writes.iter().map(|write| match write {
+        Write::Put { key, value } => key.len() + value.len(),
+        Write::Delete { key } => key.len(),
+    });
+    compares.chain(writes).sum()
 }
 
 fn value(key: &str, value: &Bytes) -> Checked {

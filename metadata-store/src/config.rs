@@ -12,8 +12,15 @@ pub struct MetadataConfig {
     pub backend: Backend,
     /// Folder of the embedded backend.
     pub data_dir: Option<PathBuf>,
-    /// Nodes of the flaredb backend, e.g. `https://db1:7401`; any one that is up is enough.
+    /// Nodes of the flaredb backend, e.g. `https://db1:7401`, or of the chainfire backend, which may be etcd's as well,
+    /// e.g. `https://cf1:2379`; any one that is up is enough.
     pub endpoints: Vec<String>,
+    /// Certificates for the nodes, where they are not those of the service itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ClusterTls>,
+    /// Who the service is, where the chainfire backend's cluster asks for a password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<ClusterUser>,
     /// How long one operation may take.
     pub timeout_ms: u64,
     /// Create the namespace where it is not there yet.
@@ -28,6 +35,30 @@ pub enum Backend {
     Embedded,
     /// A FlareDB cluster.
     Flaredb,
+    /// A ChainFire cluster, or etcd.
+    Chainfire,
+}
+
+/// `[metadata.tls]`: files, all PEM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterTls {
+    /// The CA whose nodes are believed.
+    pub ca: PathBuf,
+    /// The service's certificate chain.
+    pub cert: Option<PathBuf>,
+    /// Its private key.
+    pub key: Option<PathBuf>,
+}
+
+/// `[metadata.user]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterUser {
+    /// Its name.
+    pub name: String,
+    /// A file with its password; a line end behind it does not count.
+    pub password_file: PathBuf,
 }
 
 impl Default for MetadataConfig {
@@ -36,6 +67,8 @@ impl Default for MetadataConfig {
             backend: Backend::Embedded,
             data_dir: None,
             endpoints: Vec::new(),
+            tls: None,
+            user: None,
             timeout_ms: 10_000,
             create_namespace: true,
         }
@@ -68,11 +101,17 @@ impl MetadataConfig {
             Backend::Embedded if !self.endpoints.is_empty() => {
                 issue("endpoints", &format!("{:?}", self.endpoints), "none with backend = \"embedded\"")
             }
-            Backend::Flaredb if self.endpoints.is_empty() => {
+            Backend::Flaredb | Backend::Chainfire if self.endpoints.is_empty() => {
                 issue("endpoints", "none", "at least one, e.g. https://db1:7401")
             }
-            Backend::Flaredb if self.data_dir.is_some() => {
-                issue("data_dir", "a folder", "nothing with backend = \"flaredb\"")
+            Backend::Flaredb | Backend::Chainfire if self.data_dir.is_some() => {
+                issue("data_dir", "a folder", "nothing with a cluster as backend")
+            }
+            Backend::Embedded | Backend::Flaredb if self.user.is_some() => {
+                issue("user", "a user", "nothing without backend = \"chainfire\"")
+            }
+            _ if self.tls.as_ref().is_some_and(|tls| tls.cert.is_some() != tls.key.is_some()) => {
+                issue("tls", "one of cert and key", "both or none")
             }
             _ if !(100..=300_000).contains(&self.timeout_ms) => {
                 issue("timeout_ms", &self.timeout_ms.to_string(), "100 to 300000")
@@ -92,8 +131,9 @@ mod tests {
 
     #[test]
     fn backend_that_is_not_there_yet_is_refused_with_those_that_are() {
-        let message = parse(r#"{"backend":"chainfire"}"#).unwrap_err().to_string();
-        assert!(message.contains("chainfire") && message.contains("`embedded` or `flaredb`"), "{message}");
+        let message = parse(r#"{"backend":"zookeeper"}"#).unwrap_err().to_string();
+        let known = "`embedded`, `flaredb`, `chainfire`";
+        assert!(message.contains("zookeeper") && message.contains(known), "{message}");
     }
 
     #[test]
@@ -104,6 +144,12 @@ mod tests {
         assert!(
             message(r#"{"data_dir":"/x","endpoints":["http://a"]}"#).starts_with("metadata.endpoints: [")
         );
-        parse(r#"{"backend":"flaredb","endpoints":["https://a:1"]}"#).unwrap().validate().unwrap();
+        let user =
+            r#"{"backend":"flaredb","endpoints":["http://a"],"user":{"name":"a","password_file":"/p"}}"#;
+        assert!(message(user).starts_with("metadata.user: "), "FlareDB knows people by tokens");
+        for backend in ["flaredb", "chainfire"] {
+            let json = format!(r#"{{"backend":"{backend}","endpoints":["https://a:1"]}}"#);
+            parse(&json).unwrap().validate().unwrap();
+        }
     }
 }

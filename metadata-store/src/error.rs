@@ -47,13 +47,13 @@ pub enum StoreError {
         source: Cause,
     },
     /// A value, key or batch is larger than the store takes. Nothing happened.
-    #[error("{what}: {bytes} bytes, accepted are {bytes_max}")]
+    #[error("{what}: {bytes} bytes, accepted are {}", bound(*bytes_max))]
     TooLarge {
         /// Which part of the request.
         what: &'static str,
         /// Its size.
         bytes: usize,
-        /// The bound.
+        /// The bound; 0: not known, less than this.
         bytes_max: usize,
     },
     /// A quota is used up, or the disk is full. Nothing happened.
@@ -119,6 +119,10 @@ impl StoreError {
     pub fn is_passing(&self) -> bool {
         matches!(self, StoreError::Indeterminate { .. } | StoreError::Unavailable { .. })
     }
+}
+
+fn bound(bytes_max: usize) -> String {
+    if bytes_max == 0 { "fewer".to_owned() } else { bytes_max.to_string() }
 }
 
 /// An error with everything behind it.

@@ -46,7 +46,7 @@ impl FlareDbStore {
         namespace: Namespace,
         create: bool,
     ) -> Result<FlareDbStore, OpenError> {
-        let Credentials { ca_pem, identity_pem, token } = credentials;
+        let Credentials { ca_pem, identity_pem, token, .. } = credentials;
         let tls = ca_pem.map(|ca| Tls { ca, identity: identity_pem });
         let config =
             ClientConfig { endpoints, tls, token, request_timeout: timeout, ..ClientConfig::default() };
@@ -204,7 +204,7 @@ impl MetadataStore for FlareDbStore {
     async fn watch(&self, prefix: &str, from: Version) -> Result<Watch, StoreError> {
         check::prefix(&self.namespace, prefix)?;
         let revisions = self.client.watch(self.namespace.name, prefix, from.0).await.map_err(read_failed)?;
-        Ok(revisions.map(|next| next.map_err(read_failed).and_then(revision)).boxed())
+        Ok(wire::watch(revisions.map(|next| next.map_err(read_failed).and_then(revision))))
     }
 }
 

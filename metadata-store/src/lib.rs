@@ -19,6 +19,7 @@
 //! It retries no write of unknown outcome by itself, and it has no store that forgets at the end of the process.
 
 mod cache;
+mod chainfire;
 mod check;
 mod commit;
 mod config;
@@ -36,8 +37,9 @@ mod token;
 mod wire;
 
 pub use cache::{Cache, CacheLimits, Snapshot, Staleness};
+pub use chainfire::ChainFireStore;
 pub use commit::{Commit, Compare, IdempotencyId, Write};
-pub use config::{Backend, ConfigIssue, MetadataConfig};
+pub use config::{Backend, ClusterTls, ClusterUser, ConfigIssue, MetadataConfig};
 pub use embedded::EmbeddedStore;
 pub use entity::{Entity, UpgradeError, decode, encode};
 pub use error::{Cause, Conflict, Found, OpenError, StoreError};

@@ -1,9 +1,11 @@
-//! Between this crate's types and FlareDB's own, for both backends.
+//! Between this crate's types and those of the backends.
 
 use bytes::Bytes;
 use flaredb_proto::v1::{self, write::Op};
 
-use crate::{Compare, Conflict, Found, IdempotencyId, Record, StoreError, Version, Write};
+use futures::{Stream, StreamExt as _};
+
+use crate::{Compare, Conflict, Found, IdempotencyId, Record, Revision, StoreError, Version, Watch, Write};
 
 /// A key as FlareDB has it.
 pub(crate) fn key(key: String) -> Bytes {
@@ -36,6 +38,15 @@ pub(crate) fn writes(writes: Vec<Write>) -> Vec<v1::Write> {
 
 pub(crate) fn id(id: Option<&IdempotencyId>) -> Bytes {
     id.map(|id| id.as_bytes().clone()).unwrap_or_default()
+}
+
+/// A watch, which ends after an error.
+pub(crate) fn watch(revisions: impl Stream<Item = Result<Revision, StoreError>> + Send + 'static) -> Watch {
+    let until_error = revisions.scan(false, |is_over, next| {
+        let was_over = std::mem::replace(is_over, next.is_err());
+        std::future::ready((!was_over).then_some(next))
+    });
+    until_error.boxed()
 }
 
 /// What compares found.

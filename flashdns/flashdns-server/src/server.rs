@@ -157,7 +157,7 @@ fn credentials(tls: Option<&Tls>) -> Credentials {
     Credentials {
         ca_pem: Some(tls.ca_pem().to_vec()),
         identity_pem: Some((tls.cert_pem().to_vec(), tls.key_pem().to_vec())),
-        token: None,
+        ..Credentials::default()
     }
 }
 

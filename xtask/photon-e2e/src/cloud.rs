@@ -42,6 +42,8 @@ pub(crate) enum Backend {
     Flaredb,
     /// In its own process.
     Embedded,
+    /// In ChainFire, or etcd.
+    Chainfire,
 }
 
 /// What a cloud consists of.

@@ -223,7 +223,7 @@ impl Certificates {
     fn arguments(&self, node: usize) -> Vec<String> {
         let words = |path: &Path| path.display().to_string();
         let ca = words(&self.ca);
-        let files = self.nodes.get(node).or(self.nodes.last());
+        let files = self.nodes.get(node).or_else(|| self.nodes.last());
         let (cert, key) = files.map(|(cert, key)| (words(cert), words(key))).unwrap_or_default();
         #[rustfmt::skip]
         let arguments = [

@@ -7,6 +7,7 @@
 mod bench;
 mod cloud;
 mod dns;
+mod etcd;
 mod faults;
 mod filling;
 mod ports;

@@ -101,6 +101,8 @@ fn all() -> impl Iterator<Item = Scenario> {
         Embedded conformance::embedded_backend_passes_the_conformance_suite,
         Flaredb conformance::flaredb_with_one_node_passes_the_conformance_suite,
         Flaredb conformance::flaredb_with_three_nodes_passes_the_conformance_suite,
+        Chainfire conformance::chainfire_backend_with_one_etcd_passes_the_conformance_suite,
+        Chainfire conformance::chainfire_backend_with_three_etcds_passes_the_conformance_suite,
         Flaredb prefixes::each_service_owns_its_namespace_and_nothing_else,
         Embedded prefixes::flashdns_serves_from_the_embedded_backend,
         Flaredb prefixes::flashdns_serves_from_the_flaredb_backend,

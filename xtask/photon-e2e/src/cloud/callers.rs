@@ -111,7 +111,7 @@ impl Cloud {
             endpoints: self.layout.database_endpoints(),
             ..MetadataConfig::default()
         };
-        let credentials = Credentials { ca_pem, identity_pem, token: None };
+        let credentials = Credentials { ca_pem, identity_pem, ..Credentials::default() };
         Ok(metadata_store::open(&config, namespace, credentials).await?)
     }
 

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod embedded;
+mod keys;
 
 use anyhow::{Result, ensure};
 use metadata_store::{
@@ -9,7 +10,7 @@ use metadata_store::{
     conformance::{self, Harness},
 };
 
-use self::{cluster::Cluster, embedded::Embedded};
+use self::{cluster::Cluster, embedded::Embedded, keys::Keys};
 use super::{Run, say};
 
 /// Whose data the suite writes.
@@ -28,6 +29,16 @@ pub(super) async fn flaredb_with_one_node_passes_the_conformance_suite(run: Run)
 /// Three FlareDB nodes, all crashed at once by SIGKILL.
 pub(super) async fn flaredb_with_three_nodes_passes_the_conformance_suite(run: Run) -> Result<()> {
     every_promise_is_kept(&Cluster::start(&run.folder, 3).await?, run.seed).await
+}
+
+/// One etcd process, crashed by SIGKILL.
+pub(super) async fn chainfire_backend_with_one_etcd_passes_the_conformance_suite(run: Run) -> Result<()> {
+    every_promise_is_kept(&Keys::start(&run.folder, 1).await?, run.seed).await
+}
+
+/// Three etcd processes, all crashed at once by SIGKILL.
+pub(super) async fn chainfire_backend_with_three_etcds_passes_the_conformance_suite(run: Run) -> Result<()> {
+    every_promise_is_kept(&Keys::start(&run.folder, 3).await?, run.seed).await
 }
 
 async fn every_promise_is_kept(harness: &dyn Harness, seed: u64) -> Result<()> {
