@@ -263,6 +263,11 @@ impl Region {
         u64::try_from(recents.bytes()).unwrap_or(u64::MAX)
     }
 
+    /// Another number after each replacement of the whole state: what was known of it before is worth nothing.
+    pub fn installs(&self) -> u64 {
+        self.0.installs.load(Ordering::Acquire)
+    }
+
     /// SHA-256 over every row: replicas at the same position have the same one.
     ///
     /// # Errors
@@ -273,12 +278,12 @@ impl Region {
 
     /// Reads something, unless what it brings may be of a state that is half replaced.
     pub(crate) fn whole<T>(&self, read: impl FnOnce() -> Result<T, ReadError>) -> Result<T, ReadError> {
-        let before = self.0.installs.load(Ordering::Acquire);
+        let before = self.installs();
         if before % 2 == 1 {
             return Err(ReadError::Installing);
         }
         let found = read();
-        if self.0.installs.load(Ordering::Acquire) == before { found } else { Err(ReadError::Installing) }
+        if self.installs() == before { found } else { Err(ReadError::Installing) }
     }
 
     /// Says that reads are no good from now on.
