@@ -135,6 +135,11 @@ impl Auditor {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the replica is not to be trusted.
+    pub(crate) fn is_quarantined(&self) -> bool {
+        self.quarantine.is_active()
+    }
+
     /// The last audit of which this replica has hashed its part; 0: none.
     pub fn last(&self) -> u64 {
         *self.hashed.borrow()

@@ -9,8 +9,11 @@ use tonic::{
 };
 
 /// Peers talk on; these have no deadline of their own.
-pub const STREAMS: &[&str] =
-    &["/photon.raft.v1.RaftTransport/Append", "/photon.raft.v1.RaftTransport/InstallSnapshot"];
+pub const STREAMS: &[&str] = &[
+    "/photon.raft.v1.RaftTransport/Append",
+    "/photon.raft.v1.RaftTransport/InstallSnapshot",
+    "/photon.raft.v1.RaftTransport/Forward",
+];
 
 /// What nodes keep each other alive by: few and small, and never to be refused because many clients call.
 pub const VITAL: &[&str] = &[

@@ -56,6 +56,20 @@ impl Proposals {
         Ok(self.group.propose(encode()).await?)
     }
 
+    /// Like [`Proposals::propose`], at whichever node leads.
+    ///
+    /// # Errors
+    /// As [`Proposals::propose`].
+    pub async fn propose_anywhere(
+        &self,
+        makes_room: bool,
+        bytes: usize,
+        encode: impl FnOnce() -> Bytes,
+    ) -> Result<Bytes, NotProposed> {
+        let _under_way = self.enter(makes_room, bytes).await?;
+        Ok(self.group.propose_anywhere(encode()).await?)
+    }
+
     async fn enter(&self, makes_room: bool, bytes: usize) -> Result<(Entered<'_>, Counted), NotProposed> {
         if self.quarantine.is_active() {
             return Err(NotProposed::Quarantined);

@@ -9,12 +9,14 @@ use std::{error::Error, io, sync::Arc};
 use bytes::Bytes;
 use flaredb_engine::{EngineError, Entry};
 use flaredb_proto::v1::{FlareResponse, flare_response::Outcome};
-use flaredb_raft::{Applied, CommandEntry, SnapshotChunk, SnapshotReader, SnapshotWriter, StateMachine};
+use flaredb_raft::{
+    Applied, CommandEntry, ProposeError, SnapshotChunk, SnapshotReader, SnapshotWriter, StateMachine,
+};
 use prost::Message as _;
 
 use crate::{
     audit::{self, Auditor},
-    space::Room,
+    space::{Closed, Room},
 };
 
 /// What a state machine makes of its commands; everything else about a replica is the same for all of them.
@@ -31,6 +33,11 @@ pub trait Commands: std::fmt::Debug + Send + Sync + 'static {
         entries: &[Entry<'_>],
         applied: flaredb_engine::Applied,
     ) -> Result<Vec<Bytes>, EngineError>;
+
+    /// Whether an encoded command is small and lets something be forgotten, so that it is let in on a full disk.
+    fn makes_room(&self, _command: &[u8]) -> bool {
+        false
+    }
 }
 
 /// A region of the engine, as the Raft host drives it. Where it finds the disk full, it waits.
@@ -60,6 +67,16 @@ impl<C: Commands> StateMachine for Replica<C> {
             *response = FlareResponse { outcome: Some(Outcome::Done(last.index)) }.encode_to_vec().into();
         }
         Ok(responses)
+    }
+
+    fn admit(&self, command: &[u8]) -> Result<(), ProposeError> {
+        if self.auditor.is_quarantined() {
+            return Err(ProposeError::Unavailable);
+        }
+        self.room.admit(self.commands.makes_room(command)).map_err(|closed| match closed {
+            Closed::NoRoom(_) => ProposeError::NoSpace,
+            Closed::HandingOver => ProposeError::Unavailable,
+        })
     }
 
     fn ends_batch(&self, command: &[u8]) -> bool {

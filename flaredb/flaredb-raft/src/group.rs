@@ -4,6 +4,7 @@
 //! leader, except for reads, which any replica can serve.
 
 pub(crate) mod checkpoint;
+pub(crate) mod forward;
 mod inspect;
 mod membership;
 pub(crate) mod propose;
@@ -59,6 +60,7 @@ pub(crate) struct Replica {
     pub(crate) entries_kept: u64,
     pub(crate) reads: read::Waiting,
     pub(crate) proposals: propose::Waiting,
+    pub(crate) forwards: forward::Forwards,
     pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) metrics: Metrics,
     pub(crate) fatal: FatalHook,

@@ -28,6 +28,7 @@ use self::applier::Applier;
 use crate::{
     codec::{HostState, invalid},
     entry::Entry,
+    error::ProposeError,
     fatal::{FatalError, FatalHook},
     metrics::Metrics,
     planted::{self, Bug},
@@ -105,6 +106,11 @@ impl Machine {
 impl Shared {
     pub(crate) fn watch_applied(&self) -> watch::Receiver<u64> {
         self.applied.subscribe()
+    }
+
+    /// Whether the state machine lets a forwarded command in.
+    pub(crate) fn admit(&self, command: &[u8]) -> Result<(), ProposeError> {
+        self.inner.admit(command)
     }
 
     pub(crate) fn flushed_index(&self) -> u64 {

@@ -17,7 +17,7 @@ use crate::{
     config::NodeConfig,
     error::OpenError,
     fatal::{FatalError, FatalHook},
-    group::{Group, Replica, propose, read, status_of},
+    group::{Group, Replica, forward::Forwards, propose, read, status_of},
     log::{
         self, Engine,
         region::RegionLog,
@@ -259,6 +259,7 @@ impl Node {
             entries_kept: config.checkpoint.entries_kept,
             reads,
             proposals,
+            forwards: Forwards::default(),
             leadership,
             metrics: config.metrics.clone(),
             fatal: config.fatal.clone(),

@@ -11,6 +11,8 @@ use std::{fmt, io};
 
 use bytes::Bytes;
 
+use crate::error::ProposeError;
+
 /// How far a state machine has applied the log.
 ///
 /// Indexes count entries: 0 is a state machine that has applied nothing, 1 the first entry of the log.
@@ -46,6 +48,15 @@ pub trait StateMachine: Send + Sync + 'static {
     /// the command stands in the log, the same on every replica.
     fn ends_batch(&self, _command: &[u8]) -> bool {
         false
+    }
+
+    /// Lets in a command that another node has forwarded to this one, the leader, or says why it is not proposed. What is
+    /// proposed here goes through the gates of this node's own server.
+    ///
+    /// # Errors
+    /// One that says that it did not happen.
+    fn admit(&self, _command: &[u8]) -> Result<(), ProposeError> {
+        Ok(())
     }
 
     /// Makes everything applied so far durable; returns the index up to which it is.

@@ -7,6 +7,7 @@
 pub(crate) mod catch_ups;
 pub(crate) mod channels;
 pub(crate) mod client;
+pub(crate) mod forward;
 pub(crate) mod incoming;
 pub(crate) mod outgoing;
 pub(crate) mod route;

@@ -12,9 +12,9 @@ use openraft::{
 };
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{AppendResult, decode_append, encode_result};
+use super::{AppendResult, decode_append, encode_result, forward};
 use crate::{
-    group::Replica,
+    group::{Group, Replica},
     node::Regions,
     proto::v1::{self, raft_transport_server::RaftTransport},
     types::{LogId, TypeConfig, Vote, position},
@@ -171,6 +171,22 @@ impl RaftTransport for Service {
         let answer = replica.raft.handle_transfer_leader(request).await.map_err(stopped)?;
         let rejected = answer.err().map(|reason| reason.to_string()).unwrap_or_default();
         Ok(Response::new(v1::TransferLeaderResponse { rejected }))
+    }
+
+    type ForwardStream = forward::Outcomes;
+
+    async fn forward(
+        &self,
+        request: Request<Streaming<v1::ForwardRequest>>,
+    ) -> Result<Response<forward::Outcomes>, Status> {
+        let mut messages = request.into_inner();
+        let service = self.clone();
+        let outcomes = async move {
+            let Some(first) = messages.message().await? else { return Ok(stream::empty().boxed()) };
+            let replica = service.replica(first.route.as_ref())?;
+            Ok::<_, Status>(forward::propose_all(Group(replica), first, messages))
+        };
+        Ok(Response::new(outcomes.try_flatten_stream().boxed()))
     }
 
     async fn install_snapshot(

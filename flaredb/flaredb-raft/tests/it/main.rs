@@ -4,6 +4,7 @@
 
 mod cluster;
 mod failover;
+mod forwarding;
 mod journal;
 mod membership;
 mod refusal;
