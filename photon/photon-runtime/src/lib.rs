@@ -6,8 +6,9 @@
 //! connections, then the calls in flight, then the tasks, all within a bound.
 //!
 //! # Invariants
-//! - Whoever calls is known: there is no RPC, not even health or reflection, that answers without a
-//!   [`Principal`]; and what a principal may do is decided in [`authorize()`] and nowhere else.
+//! - Whoever calls is known: there is no RPC on the process's own port, not even health or reflection, that answers
+//!   without a [`Principal`]; and what a principal may do is decided in [`authorize()`] and nowhere else. A port of its
+//!   own for a foreign protocol ([`OpenPort`]) has no principals, and so nothing there can pass for one.
 //! - Every call has a deadline or is a stream that ends when the process drains; every message, queue and connection
 //!   count has a limit.
 //! - Every task is joined by shutdown, or reported by name as not having ended in time.
@@ -28,6 +29,7 @@ pub mod grpc;
 pub mod health;
 pub mod identity;
 pub mod metrics;
+mod open_port;
 pub mod output;
 pub mod pki;
 mod principal;
@@ -51,6 +53,7 @@ pub use grpc::{GrpcServer, RpcPath, rpc_paths};
 pub use health::{Condition, Health};
 pub use identity::Identity;
 pub use metrics::Metrics;
+pub use open_port::{OpenPort, OpenTls};
 pub use principal::{Principal, Role, principal};
 pub use process::{Process, StopError};
 pub use run::{ServeArgs, run, run_with};

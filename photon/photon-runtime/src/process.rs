@@ -9,6 +9,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::TcpListener,
     sync::oneshot,
+    task::JoinSet,
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -17,7 +18,7 @@ use crate::{
     admin::Admin,
     auth::Authenticator,
     config::{HasCommon as _, ServerConfig},
-    grpc::{self, Gates, GrpcMetrics, Room, Router, RouterError, Rules, Served},
+    grpc::{self, Gates, GrpcMetrics, GrpcServer, Room, Router, RouterError, Rules, Served},
     health::{self, About, Health},
     metrics::Metrics,
     service::{BoxError, Context, Service, StartError, Started},
@@ -46,10 +47,10 @@ pub struct Process {
 #[derive(Debug, thiserror::Error)]
 #[error("{key}: cannot listen on {address}")]
 pub(crate) struct BindError {
-    key: &'static str,
-    address: SocketAddr,
+    pub(crate) key: &'static str,
+    pub(crate) address: SocketAddr,
     #[source]
-    source: io::Error,
+    pub(crate) source: io::Error,
 }
 
 /// Why a process did not end as it should.
@@ -201,21 +202,34 @@ impl Prepared {
         let Self { server, authenticator, grpc, admin_address, about, context } = self;
         let Context { health, metrics, tasks, shutdown, tls, grpc: grpc_address } = context;
         let metrics = GrpcMetrics::new(&metrics);
-        let names = started.grpc.names().map(str::to_owned).collect();
-        let answers = health::Server::new(health.clone(), names, about);
-        let rules = Rules {
-            router: Router::new(started.grpc, answers, &metrics)?,
-            authenticator,
-            timeout: server.request_timeout(),
-            room: Room::new(server.requests_max, &metrics),
-            draining: shutdown.draining(),
+        let gates = |grpc: GrpcServer, authenticator, tls| {
+            let names = grpc.names().map(str::to_owned).collect();
+            let answers = health::Server::new(health.clone(), names, about.clone());
+            let rules = Rules {
+                router: Router::new(grpc, answers, &metrics)?,
+                authenticator,
+                timeout: server.request_timeout(),
+                room: Room::new(server.requests_max, &metrics),
+                draining: shutdown.draining(),
+            };
+            Ok::<_, RouterError>(Gates {
+                tls,
+                connections_max: server.connections_max,
+                rules,
+                metrics: metrics.clone(),
+            })
         };
-        let (connections_max, tls) = (server.connections_max, tls.map(|tls| tls.server()));
         let (cut, (served, ended)) = (CancellationToken::new(), oneshot::channel());
-        let serving = grpc::serve(grpc, Gates { tls, connections_max, rules, metrics }, cut.clone());
+        let mut serving = JoinSet::new();
+        if let Some((port, open)) = started.open {
+            serving.spawn(grpc::serve(port.listener, gates(open, None, port.tls)?, cut.clone()));
+        }
+        let own = gates(started.grpc, Some(authenticator), tls.map(|tls| tls.server()))?;
+        serving.spawn(grpc::serve(grpc, own, cut.clone()));
         tasks.spawn_critical("grpc", async move {
+            let cut = serving.join_all().await.iter().map(|served| served.cut).sum();
             // Nobody is told when the process was dropped instead of waited for.
-            drop(served.send(serving.await));
+            drop(served.send(Served { cut }));
         });
         let (grpc, admin, drain_timeout) = (grpc_address, admin_address, server.drain_timeout());
         Ok(Process { grpc, admin, health, shutdown, tasks, drain_timeout, cut, served: ended })

@@ -10,6 +10,7 @@ use crate::{
     grpc::GrpcServer,
     health::Health,
     metrics::Metrics,
+    open_port::OpenPort,
     shutdown::Shutdown,
     tasks::Tasks,
     tls::Tls,
@@ -63,12 +64,20 @@ pub struct Context {
 #[derive(Debug)]
 pub struct Started {
     pub(crate) grpc: GrpcServer,
+    pub(crate) open: Option<(OpenPort, GrpcServer)>,
 }
 
 impl Started {
     /// The service serves this.
     pub fn new(grpc: GrpcServer) -> Self {
-        Self { grpc }
+        Self { grpc, open: None }
+    }
+
+    /// The service serves `grpc` on a port of its own as well, to whoever may connect there.
+    #[must_use]
+    pub fn open(mut self, port: OpenPort, grpc: GrpcServer) -> Self {
+        self.open = Some((port, grpc));
+        self
     }
 }
 

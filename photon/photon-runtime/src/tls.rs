@@ -26,6 +26,10 @@ pub struct Tls {
     cert_pem: Vec<u8>,
     key_pem: Vec<u8>,
     server: Arc<ServerConfig>,
+    /// For whoever comes, with or without a certificate, at which nobody looks.
+    anybodys: Arc<ServerConfig>,
+    /// For nobody but those who have a certificate.
+    members: Arc<ServerConfig>,
 }
 
 /// A file that the config names, read.
@@ -33,6 +37,13 @@ struct PemFile<'a> {
     key: &'static str,
     path: &'a Path,
     bytes: Vec<u8>,
+}
+
+/// What a client must show to connect.
+#[derive(Clone, Copy)]
+enum ClientsNeed {
+    Nothing,
+    Certificate,
 }
 
 impl Tls {
@@ -51,9 +62,12 @@ impl Tls {
         let identity = cert.identity(&chain, &auth.cluster, service)?;
         let verifier = ca.verifier()?;
         cert.check_signature(&chain, verifier.as_ref())?;
-        let server = server_config(verifier, chain, &key)?;
+        let server = server_config(verifier, chain.clone(), &key)?;
+        let anybodys = server_config(WebPkiClientVerifier::no_client_auth(), chain.clone(), &key)?;
+        let members = server_config(ca.verifier_of(ClientsNeed::Certificate)?, chain, &key)?;
         let (ca_pem, cert_pem, key_pem) = (ca.bytes, cert.bytes, key.bytes);
-        Ok(Some(Self { identity, ca_pem, cert_pem, key_pem, server: Arc::new(server) }))
+        let [server, anybodys, members] = [server, anybodys, members].map(Arc::new);
+        Ok(Some(Self { identity, ca_pem, cert_pem, key_pem, server, anybodys, members }))
     }
 
     /// Who this process is.
@@ -90,6 +104,14 @@ impl Tls {
             identity_pem: Some((self.cert_pem.clone(), self.key_pem.clone())),
             token: None,
         }
+    }
+
+    pub(crate) fn anybodys(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.anybodys)
+    }
+
+    pub(crate) fn members(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.members)
     }
 
     pub(crate) fn server(&self) -> Arc<ServerConfig> {
@@ -140,16 +162,22 @@ impl<'a> PemFile<'a> {
     }
 
     fn verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, ConfigError> {
+        self.verifier_of(ClientsNeed::Nothing)
+    }
+
+    fn verifier_of(&self, clients: ClientsNeed) -> Result<Arc<dyn ClientCertVerifier>, ConfigError> {
         let mut roots = RootCertStore::empty();
         for certificate in self.certificates()? {
             roots
                 .add(certificate)
                 .map_err(|error| self.wrong(format!("it cannot be used as a CA: {error}")))?;
         }
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
-            .allow_unauthenticated()
-            .build()
-            .map_err(|error| self.wrong(format!("it cannot be used as a CA: {error}")))
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+        let verifier = match clients {
+            ClientsNeed::Nothing => verifier.allow_unauthenticated(),
+            ClientsNeed::Certificate => verifier,
+        };
+        verifier.build().map_err(|error| self.wrong(format!("it cannot be used as a CA: {error}")))
     }
 
     fn check_signature(

@@ -20,7 +20,8 @@ use crate::auth::{Authenticator, Peer};
 /// What every call is held against.
 pub(crate) struct Rules {
     pub(crate) router: Router,
-    pub(crate) authenticator: Authenticator,
+    /// Without one, the port is open: calls have no principal.
+    pub(crate) authenticator: Option<Authenticator>,
     pub(crate) timeout: Duration,
     pub(crate) room: Room,
     pub(crate) draining: CancellationToken,
@@ -86,14 +87,17 @@ impl Rules {
         rpc: Option<&Rpc>,
         began: Instant,
     ) -> Result<Response<CallBody>, Status> {
-        let principal = self.authenticator.authenticate(request.headers(), peer)?;
+        let principal = self.authenticator.as_ref().map(|known| known.authenticate(request.headers(), peer));
+        let principal = principal.transpose()?;
         let Some(rpc) = rpc else {
             return Err(Status::unimplemented(format!("no RPC {} here", request.uri().path())));
         };
         let place = if rpc.lasts || rpc.vital { None } else { Some(self.room.enter()?) };
         let timeout = self.timeout(rpc, deadline::of_caller(request.headers())?);
         let deadline = timeout.and_then(|timeout| began.checked_add(timeout));
-        request.extensions_mut().insert(principal);
+        if let Some(principal) = principal {
+            request.extensions_mut().insert(principal);
+        }
         let answer = rpc.call(request.map(Body::new));
         let response = match deadline {
             Some(deadline) => timeout_at(deadline, answer).await.map_err(|_elapsed| too_late())?,

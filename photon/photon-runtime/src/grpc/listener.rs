@@ -152,7 +152,9 @@ impl Server {
         };
         match timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
             Ok(Ok(stream)) => {
-                let peer = self.rules.authenticator.peer(stream.get_ref().1.peer_certificates());
+                let certificates = stream.get_ref().1.peer_certificates();
+                let known = self.rules.authenticator.as_ref().map(|known| known.peer(certificates));
+                let peer = known.unwrap_or(Peer::Anonymous);
                 self.calls(stream, peer).await;
             }
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
