@@ -1,16 +1,17 @@
-//! `photon-e2e run flaredb`: a FlareDB cluster in a network of its own, under load, broken in every way that this
-//! machine can do, and a history of it all that is checked afterwards.
+//! `photon-e2e run flaredb`: a cluster of a replicated store in a network of its own, under load, broken in every way
+//! that this machine can do, and a history of it all that is checked afterwards.
 //!
 //! A run counts only if every fault was proved to have taken effect; it passes only if the checks accept the history,
 //! everything acknowledged is there, and all replicas hold the same.
 
 mod check;
 mod cluster;
+mod flaredb;
 mod history;
 mod load;
 mod nemesis;
 mod network;
-mod replace;
+mod subject;
 mod verdict;
 
 use std::{
@@ -21,14 +22,15 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use clap::{Args, ValueEnum as _};
+use clap::Args;
 use rand::{SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 
 pub(crate) use self::network::enter;
 use self::{
     cluster::{Cluster, Disks},
-    load::Load,
-    nemesis::{Arena, Fault},
+    flaredb::Flaredb,
+    nemesis::{Arena, Fault, name_of},
+    subject::{Load as _, Subject},
 };
 
 /// From so many seconds on, faults last as long as they can, the first of each kind.
@@ -55,23 +57,20 @@ impl Options {
         Self { faults: faults.to_owned(), secs, seed: Some(seed) }
     }
 
-    fn chosen(&self) -> Result<Vec<Fault>> {
+    fn chosen<S: Subject>(&self) -> Result<Vec<Fault>> {
         if self.faults == ALL {
-            return Ok(Fault::value_variants().to_vec());
+            return Ok(S::FAULTS.to_vec());
         }
-        self.faults.split(',').map(|name| named(name.trim())).collect()
+        self.faults.split(',').map(|name| named::<S>(name.trim())).collect()
     }
 }
 
-fn named(name: &str) -> Result<Fault> {
-    Fault::from_str(name, true).or_else(|_unknown| {
-        let names: Vec<_> = Fault::value_variants().iter().map(|&fault| name_of(fault)).collect();
-        bail!("{name:?} is no fault; they are: all, {}", names.join(", "))
+fn named<S: Subject>(name: &str) -> Result<Fault> {
+    let found = S::FAULTS.iter().find(|&&fault| name_of(fault).eq_ignore_ascii_case(name));
+    found.copied().with_context(|| {
+        let names: Vec<_> = S::FAULTS.iter().map(|&fault| name_of(fault)).collect();
+        format!("{name:?} is no fault of {}; they are: all, {}", S::NAME, names.join(", "))
     })
-}
-
-fn name_of(fault: Fault) -> String {
-    fault.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
 /// What a run came to.
@@ -87,15 +86,21 @@ pub(crate) struct Report {
 ///
 /// # Errors
 /// When the folder for them cannot be made, or a name is none of a fault.
-#[expect(clippy::print_stdout, reason = "the report is this command's result")]
 pub(crate) async fn run(options: Options) -> Result<ExitCode> {
+    run_with::<Flaredb>(options).await
+}
+
+#[expect(clippy::print_stdout, reason = "the report is this command's result")]
+async fn run_with<S: Subject>(options: Options) -> Result<ExitCode> {
     let seed = options.seed.unwrap_or_else(rand::random);
     println!(
-        "seed {seed} (repeat with: cargo xtask e2e flaredb --faults {} --secs {} --seed {seed})",
-        options.faults, options.secs
+        "seed {seed} (repeat with: cargo xtask e2e {} --faults {} --secs {} --seed {seed})",
+        S::NAME,
+        options.faults,
+        options.secs
     );
     let root = tempfile::Builder::new().prefix("photon-e2e-").tempdir()?;
-    let passed = play(&options, seed, root.path(), &mut |line| println!("{line}")).await?;
+    let passed = play::<S>(&options, seed, root.path(), &mut |line| println!("{line}")).await?;
     if !passed {
         println!("logs and notes are kept in {}", root.keep().display());
     }
@@ -107,16 +112,16 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode> {
 ///
 /// # Errors
 /// When the cluster cannot be started, or a name is none of a fault.
-pub(crate) async fn play(
+async fn play<S: Subject>(
     options: &Options,
     seed: u64,
     folder: &Path,
     say: &mut dyn FnMut(&str),
 ) -> Result<bool> {
-    let faults = options.chosen()?;
-    let cluster = Cluster::start(folder, Disks::Small).await?;
-    cluster.create_namespaces().await?;
-    let load = Load::start(&cluster, seed)?;
+    let faults = options.chosen::<S>()?;
+    let cluster = Cluster::<S>::start(folder, Disks::Small).await?;
+    S::furnish(&cluster).await?;
+    let load = S::Load::start(&cluster, seed)?;
     let (random, long) = (StdRng::seed_from_u64(seed), options.secs >= LONG_S);
     let mut arena = Arena { cluster, load, random, long };
     let mut tally = Tally::default();
@@ -128,7 +133,7 @@ pub(crate) async fn play(
         // What clients saw is looked at all the same, which takes all nodes.
         arena.cluster.revive()?;
     }
-    let judged = verdict::judge(&mut arena, folder).await;
+    let judged = S::judge(&mut arena).await;
     match judged {
         Ok(verdict) => {
             verdict.lines.iter().for_each(|line| say(line));
@@ -152,9 +157,9 @@ struct Tally {
 
 impl Tally {
     /// One fault after the other, in rounds of all of them, until the time is over and each has been.
-    async fn break_things(
+    async fn break_things<S: Subject>(
         &mut self,
-        arena: &mut Arena,
+        arena: &mut Arena<S>,
         faults: &[Fault],
         time: Duration,
         say: &mut dyn FnMut(&str),
@@ -268,9 +273,9 @@ fn play_apart(
         let mut say = |line: &str| lines.push(line.to_owned());
         let work = async {
             match work {
-                Work::Faults(options) => play(options, seed, folder, &mut say).await,
+                Work::Faults(options) => play::<Flaredb>(options, seed, folder, &mut say).await,
                 Work::Replacement { records } => {
-                    replace::play(folder, *records, &mut say).await.map(|()| true)
+                    flaredb::replace::play(folder, *records, &mut say).await.map(|()| true)
                 }
             }
         };
@@ -288,9 +293,9 @@ mod tests {
 
     #[test]
     fn faults_are_chosen_by_name_and_unknown_ones_are_refused() {
-        let chosen = |faults: &str| Options::short(faults, 1, 1).chosen();
+        let chosen = |faults: &str| Options::short(faults, 1, 1).chosen::<Flaredb>();
         assert_eq!(chosen("kill-leader, one-way").unwrap(), [Fault::KillLeader, Fault::OneWay]);
-        assert_eq!(chosen("all").unwrap().len(), Fault::value_variants().len());
+        assert_eq!(chosen("all").unwrap().len(), Flaredb::FAULTS.len());
         assert!(chosen("kill-leeder").unwrap_err().to_string().contains("kill-leader"));
     }
 }

@@ -1,27 +1,27 @@
-//! FlareDB nodes as real processes, each in a slot of the network with a small disk of its own.
+//! Nodes of a store as real processes, each in a slot of the network with a small disk of its own.
 //!
 //! Slots outlive nodes: when a node is removed from the cluster, another one with a new id takes its slot, since an id
 //! is never given twice.
 
 mod disk;
-mod plan;
+mod folders;
 
 use std::{path::Path, process::ExitStatus, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use flaredb_client::{ClientConfig, RdbClient, Tls};
-use flaredb_proto::v1::{CreateNamespaceRequest, NamespaceMode, RegionStatus, StatusResponse};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use photon_runtime::client::ClientTls;
 
 pub(super) use self::{
     disk::{Disk, Disks},
-    plan::{CLUSTER, Member, Plan, url},
+    folders::{Folders, Member},
 };
-use super::network::Network;
+use super::{
+    network::Network,
+    subject::{Role, Standing, Subject},
+};
 use crate::{
     process::{Process, resident_bytes_max},
     wait::{Patience, wait_for},
@@ -31,24 +31,18 @@ use crate::{
 pub(super) const MEMBERS: usize = 3;
 /// All slots.
 pub(super) const SLOTS: usize = MEMBERS + 1;
-/// The namespace of compared writes.
-pub(super) const STRONG: &str = "strong";
-/// The namespace of timestamped writes.
-pub(super) const EVENTUAL: &str = "eventual";
 
 const READY_AT_MOST: Duration = Duration::from_secs(30);
 const OBEYS_WITHIN: Duration = Duration::from_secs(2);
 /// How the kernel shows a process that SIGSTOP stopped.
 const STOPPED: char = 'T';
-const STATUS_TIMEOUT: Duration = Duration::from_millis(700);
-const ADMIN_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A running cluster; its processes, disks and network go with it, in this order.
 #[derive(Debug)]
-pub(super) struct Cluster {
+pub(super) struct Cluster<S> {
     slots: Vec<Slot>,
-    plan: Plan,
-    credentials: ClientTls,
+    subject: S,
+    folders: Folders,
     network: Network,
     next_id: u64,
 }
@@ -61,29 +55,25 @@ pub(super) struct Slot {
     pub(super) id: Option<u64>,
     /// Its disk.
     pub(super) disk: Disk,
-    /// For asking this node and no other.
-    status: RdbClient,
+    /// The words that start its node.
+    words: Vec<String>,
 }
 
-impl Cluster {
-    /// Makes credentials, network and disks below `folder`, starts the first members and waits until they are ready.
+impl<S: Subject> Cluster<S> {
+    /// Makes what the store needs, network and disks below `folder`, starts the first members and waits until they are ready.
     ///
     /// # Errors
     /// When something that is needed is missing, or a node does not become ready; with its last words.
     pub(super) async fn start(folder: &Path, disks: Disks) -> Result<Self> {
-        let plan = Plan::new(folder, disks)?;
+        let folders = Folders::new(folder)?;
+        let subject = S::new(&folders, disks)?;
         let network = Network::new(SLOTS)?;
-        let credentials = plan.credentials()?;
         let mut slots = Vec::new();
         for slot in 0..SLOTS {
-            slots.push(Slot {
-                process: None,
-                id: None,
-                disk: Disk::new(plan.data_dir(slot), disks)?,
-                status: connect(&credentials, vec![url(slot)], STATUS_TIMEOUT)?,
-            });
+            let disk = Disk::new(folders.disk(slot), disks)?;
+            slots.push(Slot { process: None, id: None, disk, words: Vec::new() });
         }
-        let mut cluster = Self { slots, plan, credentials, network, next_id: 1 };
+        let mut cluster = Self { slots, subject, folders, network, next_id: 1 };
         let members: Vec<Member> = (0..MEMBERS).zip(1..).map(|(slot, id)| Member { id, slot }).collect();
         for member in &members {
             cluster.settle(member.slot, &members)?;
@@ -99,8 +89,10 @@ impl Cluster {
     pub(super) fn settle(&mut self, slot: usize, members: &[Member]) -> Result<u64> {
         let id = self.next_id;
         self.next_id += 1;
-        self.plan.prepare(Member { id, slot }, members)?;
-        self.slot_mut(slot)?.id = Some(id);
+        let words = self.subject.prepare(&self.folders, Member { id, slot }, members)?;
+        let settled = self.slot_mut(slot)?;
+        settled.id = Some(id);
+        settled.words = words;
         self.run(slot, &[])?;
         Ok(id)
     }
@@ -121,27 +113,18 @@ impl Cluster {
     /// # Errors
     /// When it cannot be started.
     pub(super) fn run(&mut self, slot: usize, before: &[String]) -> Result<()> {
-        let id = self.id(slot)?;
-        let process = self.start_beside(slot, before, &self.plan.config(id), &self.plan.log(id))?;
+        let words = [before, &self.slot(slot)?.words].concat();
+        let process = self.start_beside(slot, &words, &self.folders.log(self.id(slot)?))?;
         self.slot_mut(slot)?.process = Some(process);
         Ok(())
     }
 
-    /// Starts a process of FlareDB in a slot's namespace.
+    /// Starts a command in a slot's namespace.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub(super) fn start_beside(
-        &self,
-        slot: usize,
-        before: &[String],
-        config: &Path,
-        log: &Path,
-    ) -> Result<Process> {
-        let mut words = self.network.wrapper(slot)?.to_vec();
-        words.extend_from_slice(before);
-        words.push(crate::cloud::binary("flaredb")?.display().to_string());
-        words.extend(["serve".to_owned(), "--config".to_owned(), config.display().to_string()]);
+    pub(super) fn start_beside(&self, slot: usize, command: &[String], log: &Path) -> Result<Process> {
+        let words = [&self.network.wrapper(slot)?, command].concat();
         let (program, arguments) = words.split_first().context("there is nothing to start")?;
         Process::start(program, arguments, log)
     }
@@ -180,15 +163,21 @@ impl Cluster {
     }
 
     /// Where things are.
-    pub(super) fn plan(&self) -> &Plan {
-        &self.plan
+    pub(super) fn folders(&self) -> &Folders {
+        &self.folders
     }
 
-    /// Copies what RocksDB has logged to where it outlives the disks.
+    /// The store.
+    pub(super) fn subject(&self) -> &S {
+        &self.subject
+    }
+
+    /// Copies what a node has logged on its disk to where it outlives the disks.
     pub(super) fn keep_logs(&self) {
+        let Some(name) = S::KEPT else { return };
         for slot in self.members() {
-            let log = self.plan.data_dir(slot).join("node/state/LOG");
-            let kept = self.plan.logs().join(format!("rocksdb-in-slot-{slot}.log"));
+            let log = self.folders.disk(slot).join(name);
+            let kept = self.folders.logs().join(format!("kept-in-slot-{slot}.log"));
             if let Err(error) = std::fs::copy(&log, kept) {
                 tracing::warn!("{} is not kept: {error}", log.display());
             }
@@ -314,37 +303,27 @@ impl Cluster {
 
     async fn ready_in(&mut self, number: usize) -> Result<()> {
         let patience = Patience::new("it to be ready", READY_AT_MOST);
-        let slot = self.slot_mut(number)?;
         loop {
-            let status = slot.status.cluster().status().await;
-            if status.as_ref().is_ok_and(is_ready) {
+            let doubts = self.subject.doubts(number).await;
+            if doubts.as_ref().is_ok_and(String::is_empty) {
                 return Ok(());
             }
-            let process = slot.process.as_mut().context("it does not run")?;
+            let process = self.slot_mut(number)?.process.as_mut().context("it does not run")?;
             if let Some(ended) = process.ended()? {
                 bail!("node in slot {number} ended with {ended}; its last words:\n{}", process.last_words());
             }
             patience.look_again().await.with_context(|| {
-                format!("slot {number} says {status:?}; its last words:\n{}", process.last_words())
+                format!("slot {number} says {doubts:?}; its last words:\n{}", process.last_words())
             })?;
         }
-    }
-
-    /// What a slot's node says of itself.
-    ///
-    /// # Errors
-    /// When it does not answer in time.
-    pub(super) async fn status(&self, slot: usize) -> Result<StatusResponse> {
-        let status = self.slot(slot)?.status.cluster().status().await;
-        status.with_context(|| format!("slot {slot} does not tell its status"))
     }
 
     /// What a slot's node says of its replica.
     ///
     /// # Errors
     /// When it does not answer in time.
-    pub(super) async fn region(&self, slot: usize) -> Result<RegionStatus> {
-        self.status(slot).await?.regions.into_iter().next().context("a node without a region")
+    pub(super) async fn standing(&self, slot: usize) -> Result<Standing> {
+        self.subject.standing(slot).await
     }
 
     /// The slot that leads with the highest term, by its own word, and the term; other than `not`.
@@ -355,9 +334,9 @@ impl Cluster {
         wait_for("a leader", READY_AT_MOST, async || {
             let mut newest = None;
             for slot in self.members().into_iter().filter(|slot| !not.contains(slot)) {
-                let Ok(region) = self.region(slot).await else { continue };
-                if region.role == "leader" && newest.is_none_or(|(_, term)| term < region.term) {
-                    newest = Some((slot, region.term));
+                let Ok(standing) = self.standing(slot).await else { continue };
+                if standing.role == Role::Leader && newest.is_none_or(|(_, term)| term < standing.term) {
+                    newest = Some((slot, standing.term));
                 }
             }
             newest
@@ -372,45 +351,6 @@ impl Cluster {
     pub(super) async fn leader(&self) -> Result<(usize, u64)> {
         self.leader_but(&[]).await
     }
-
-    /// A client of these slots.
-    ///
-    /// # Errors
-    /// When its configuration is refused.
-    pub(super) fn client(&self, slots: &[usize], timeout: Duration) -> Result<RdbClient> {
-        connect(&self.credentials, slots.iter().map(|&slot| url(slot)).collect(), timeout)
-    }
-
-    /// A client for changes of the cluster.
-    ///
-    /// # Errors
-    /// When its configuration is refused.
-    pub(super) fn admin(&self) -> Result<RdbClient> {
-        self.client(&self.members(), ADMIN_TIMEOUT)
-    }
-
-    /// The operator's credentials.
-    pub(super) fn credentials(&self) -> &ClientTls {
-        &self.credentials
-    }
-
-    /// Creates the two namespaces.
-    ///
-    /// # Errors
-    /// When the cluster refuses.
-    pub(super) async fn create_namespaces(&self) -> Result<()> {
-        let namespaces = self.admin()?.namespaces();
-        for (name, mode) in [(STRONG, NamespaceMode::Strong), (EVENTUAL, NamespaceMode::Eventual)] {
-            let wanted =
-                CreateNamespaceRequest { name: name.to_owned(), mode: mode.into(), ..Default::default() };
-            namespaces.create(wanted).await.with_context(|| format!("namespace {name} was not created"))?;
-        }
-        Ok(())
-    }
-}
-
-fn is_ready(status: &StatusResponse) -> bool {
-    status.conditions.iter().all(|condition| condition.ok)
 }
 
 /// The state of a process in `/proc/PID/stat` (proc(5)).
@@ -418,17 +358,4 @@ fn state_of(pid: u32) -> Result<char> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let (_, fields) = stat.rsplit_once(") ").context("/proc/PID/stat has no name")?;
     fields.chars().next().context("/proc/PID/stat has no state")
-}
-
-fn connect(credentials: &ClientTls, endpoints: Vec<String>, timeout: Duration) -> Result<RdbClient> {
-    let ca = credentials.ca_pem().context("there is no CA")?.to_vec();
-    let config = ClientConfig {
-        endpoints,
-        tls: Some(Tls { ca, identity: None }),
-        token: credentials.token().map(str::to_owned),
-        request_timeout: timeout,
-        connect_timeout: Duration::from_millis(500),
-        ..ClientConfig::default()
-    };
-    Ok(RdbClient::new(config)?)
 }

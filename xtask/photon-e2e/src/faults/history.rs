@@ -19,7 +19,10 @@ use serde::Serialize;
 /// The time of what was never answered.
 pub(super) const NEVER: u64 = u64::MAX;
 
-/// A request to a Strong namespace.
+/// Keys with requests that are decided key by key start so.
+pub(super) const REGISTERS: &str = "register/";
+
+/// A request to keys with versions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) enum Did {
     /// Reads.

@@ -8,7 +8,6 @@ mod lag;
 mod links;
 mod membership;
 mod pause;
-mod strangers;
 mod sync;
 mod tail;
 mod trace;
@@ -19,7 +18,11 @@ use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 use rand::{RngExt as _, rngs::StdRng};
 
-use super::{cluster::Cluster, load::Load};
+pub(super) use self::{lag::CAUGHT_UP_AT_MOST, links::both_ways, membership::CHANGED_AT_MOST};
+use super::{
+    cluster::Cluster,
+    subject::{Load as _, Subject},
+};
 
 /// Requests that must be answered, after a fault, before the next one.
 const REQUESTS_BETWEEN: usize = 40;
@@ -71,6 +74,11 @@ pub(crate) enum Fault {
     EventualCut,
 }
 
+/// A fault's name on the command line.
+pub(super) fn name_of(fault: Fault) -> String {
+    fault.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
 /// That a fault took effect, and what came of it.
 #[derive(Clone, Debug)]
 pub(super) struct Proof {
@@ -82,18 +90,18 @@ pub(super) struct Proof {
 
 /// Where the faults happen.
 #[derive(Debug)]
-pub(super) struct Arena {
+pub(super) struct Arena<S: Subject> {
     /// The nodes.
-    pub(super) cluster: Cluster,
+    pub(super) cluster: Cluster<S>,
     /// The clients.
-    pub(super) load: Load,
+    pub(super) load: S::Load,
     /// Makes the choices.
     pub(super) random: StdRng,
     /// Whether there is time for faults of their full length.
     pub(super) long: bool,
 }
 
-impl Arena {
+impl<S: Subject> Arena<S> {
     /// Does one fault, undoes it, and waits until every node is ready and clients are served.
     ///
     /// # Errors
@@ -116,11 +124,10 @@ impl Arena {
             Fault::Clock => self.clock().await,
             Fault::RollingRestart => self.rolling_restart().await,
             Fault::SnapshotCatchUp => self.snapshot_catch_up().await,
-            Fault::ForeignNode => self.foreign_node().await,
-            Fault::TwinNode => self.twin_node().await,
-            Fault::Membership => self.membership(false).await,
-            Fault::LaggingLearner => self.membership(true).await,
-            Fault::EventualCut => self.eventual_cut().await,
+            Fault::Membership => self.membership().await,
+            Fault::ForeignNode | Fault::TwinNode | Fault::LaggingLearner | Fault::EventualCut => {
+                S::suffer(self, fault).await
+            }
         }?;
         self.cluster.ready().await.context("not every node was ready again")?;
         let since = self.now_ms();
@@ -130,7 +137,7 @@ impl Arena {
     }
 
     /// Milliseconds since the start of the run.
-    fn now_ms(&self) -> u64 {
+    pub(super) fn now_ms(&self) -> u64 {
         self.load.recorder().now_ms()
     }
 
@@ -141,7 +148,7 @@ impl Arena {
     }
 
     /// A node that does not lead, and the leader.
-    async fn any_follower(&mut self) -> Result<(usize, usize)> {
+    pub(super) async fn any_follower(&mut self) -> Result<(usize, usize)> {
         let (leader, _) = self.cluster.leader().await?;
         let followers: Vec<_> = self.others(leader);
         let picked = followers.get(self.random.random_range(0..followers.len()));
@@ -149,17 +156,17 @@ impl Arena {
     }
 
     /// All nodes but one.
-    fn others(&self, slot: usize) -> Vec<usize> {
+    pub(super) fn others(&self, slot: usize) -> Vec<usize> {
         self.cluster.members().into_iter().filter(|&other| other != slot).collect()
     }
 
     /// A node's name for the report.
-    fn name(&self, slot: usize) -> String {
+    pub(super) fn name(&self, slot: usize) -> String {
         self.cluster.id(slot).map_or_else(|_spare| format!("slot {slot}"), |id| format!("node {id}"))
     }
 
     /// Lets a fault last.
-    async fn last(&self, duration: Duration) {
+    pub(super) async fn last(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
     }
 

@@ -1,26 +1,19 @@
-//! A watch on the bare protocol: it moves from node to node, on faults and now and then without one, and resumes where
-//! it was. The client library would hide what a server repeats.
+//! A watch that follows one node after the other: it goes to the next one on faults and now and then without one, and
+//! resumes where it was. It notes what a server sends, not what a client library makes of it, which would hide what a
+//! server repeats.
 
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use anyhow::Result;
-use flaredb_proto::v1::{WatchRequest, WatchResponse, kv_cas_client::KvCasClient};
-use photon_runtime::client::BearerToken;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio::time::timeout;
-use tonic::{
-    Streaming,
-    service::interceptor::InterceptedService,
-    transport::{Channel, Endpoint},
-};
 
-use super::{Shared, revision_of};
+use super::Shared;
 use crate::faults::{
-    check::watch::Watched,
-    cluster::{Cluster, SLOTS, STRONG, url},
+    check::{Revision, watch::Watched},
+    cluster::SLOTS,
 };
 
 /// Servers send progress twice a second.
@@ -30,23 +23,29 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// One response in so many is followed by a move to another node.
 const MOVES_ONE_IN: u32 = 300;
 
+/// How a store is watched.
+pub(in crate::faults) trait Feed: Send + 'static {
+    /// A watch that is open.
+    type Stream: Send;
+
+    /// Watches, at this slot, the prefix from the first revision that has not come; `None`: it does not answer.
+    fn open(&self, slot: usize, watched: &Watched) -> impl Future<Output = Option<Self::Stream>> + Send;
+
+    /// What one response brings, without events: progress; `None`: the watch has ended.
+    fn next(stream: &mut Self::Stream) -> impl Future<Output = Option<Vec<Revision>>> + Send;
+}
+
 /// One watch.
 #[derive(Debug)]
-pub(super) struct Watcher {
-    endpoints: Vec<Endpoint>,
-    token: BearerToken,
+pub(in crate::faults) struct Watcher<F> {
+    feed: F,
     slot: usize,
     watched: Watched,
 }
 
-impl Watcher {
-    /// A watch that begins at the slot of its number; one of three watches a part of the keys.
-    ///
-    /// # Errors
-    /// When the credentials cannot be used.
-    pub(super) fn new(cluster: &Cluster, number: usize) -> Result<Self> {
-        let credentials = cluster.credentials();
-        let endpoint = |slot| anyhow::Ok(credentials.endpoint(&url(slot))?.connect_timeout(OPEN_AT_MOST));
+impl<F: Feed> Watcher<F> {
+    /// A watch that begins at the slot of its number; one of them watches a part of the keys.
+    pub(in crate::faults) fn new(feed: F, number: usize) -> Self {
         let prefix = if number == 0 { "pair/" } else { "" };
         let watched = Watched {
             name: format!("watch {number}"),
@@ -54,45 +53,33 @@ impl Watcher {
             from: 1,
             ..Watched::default()
         };
-        let endpoints = (0..SLOTS).map(endpoint).collect::<Result<_>>()?;
-        Ok(Self { endpoints, token: credentials.bearer(), slot: number, watched })
+        Self { feed, slot: number, watched }
     }
 
     /// Watches until the last revision has come.
-    pub(super) async fn run(mut self, shared: Arc<Shared>, seed: u64) -> Watched {
+    pub(in crate::faults) async fn run(mut self, shared: Arc<Shared>, seed: u64) -> Watched {
         let mut random = StdRng::seed_from_u64(seed ^ u64::try_from(self.slot).unwrap_or(0));
-        while self.watched.next() <= shared.last_revision.load(Ordering::SeqCst) {
-            if let Some(stream) = self.open().await {
+        while self.misses_some(&shared) {
+            let opened = timeout(OPEN_AT_MOST, self.feed.open(self.slot, &self.watched)).await;
+            if let Some(stream) = opened.ok().flatten() {
                 self.follow(stream, &shared, &mut random).await;
                 self.watched.resumed += 1;
             } else {
                 tokio::time::sleep(PAUSE).await;
             }
-            self.slot = (self.slot + 1) % self.endpoints.len();
+            self.slot = (self.slot + 1) % SLOTS;
         }
         self.watched
     }
 
-    /// `None`: this node does not answer.
-    async fn open(&self) -> Option<Streaming<WatchResponse>> {
-        let request = WatchRequest {
-            namespace: STRONG.to_owned(),
-            prefix: self.watched.prefix.clone().into(),
-            from_revision: self.watched.next(),
-        };
-        let opened = async {
-            let channel: Channel = self.endpoints.get(self.slot)?.connect().await.ok()?;
-            let service = InterceptedService::new(channel, self.token.clone());
-            let opened = KvCasClient::new(service).watch(request).await;
-            opened.inspect_err(|status| tracing::debug!(%status, "a watch was refused")).ok()
-        };
-        timeout(OPEN_AT_MOST, opened).await.ok().flatten().map(tonic::Response::into_inner)
+    fn misses_some(&self, shared: &Shared) -> bool {
+        self.watched.next() <= shared.last_revision.load(Ordering::SeqCst)
     }
 
-    async fn follow(&mut self, mut stream: Streaming<WatchResponse>, shared: &Shared, random: &mut StdRng) {
-        while self.watched.next() <= shared.last_revision.load(Ordering::SeqCst) {
-            let Ok(Ok(Some(response))) = timeout(SILENCE_AT_MOST, stream.message()).await else { return };
-            self.watched.delivered.push(revision_of(response));
+    async fn follow(&mut self, mut stream: F::Stream, shared: &Shared, random: &mut StdRng) {
+        while self.misses_some(shared) {
+            let Ok(Some(revisions)) = timeout(SILENCE_AT_MOST, F::next(&mut stream)).await else { return };
+            self.watched.delivered.extend(revisions);
             if random.random_range(0..MOVES_ONE_IN) == 0 {
                 return;
             }

@@ -12,7 +12,13 @@ use anyhow::{Result, ensure};
 use rand::RngExt as _;
 
 use super::{Arena, Proof};
-use crate::{faults::network::output, wait::wait_for};
+use crate::{
+    faults::{
+        network::output,
+        subject::{Load as _, Role, Subject},
+    },
+    wait::wait_for,
+};
 
 const SOURCE: &str = include_str!("clock.c");
 const HOUR_MS: u64 = 3_600_000;
@@ -20,12 +26,11 @@ const HOUR_NS: i64 = 3_600_000_000_000;
 /// How far the node's clock may be from where it was put.
 const TOLERANCE_MS: u64 = 60_000;
 const TRANSFERRED_AT_MOST: Duration = Duration::from_secs(15);
-const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
-impl Arena {
+impl<S: Subject> Arena<S> {
     pub(super) async fn clock(&mut self) -> Result<Proof> {
         let victim = self.any_member()?;
-        let clock = Clock::make(&self.cluster.plan().file("clock"))?;
+        let clock = Clock::make(&self.cluster.folders().file("clock"))?;
         self.cluster.stop(victim)?;
         self.cluster.run(victim, &clock.wrapper)?;
         self.cluster.ready().await?;
@@ -63,23 +68,21 @@ impl Arena {
     }
 
     async fn make_leader(&mut self, slot: usize) -> Result<()> {
-        let id = self.cluster.id(slot)?;
-        let admin = self.cluster.admin()?;
         wait_for("leadership to move", TRANSFERRED_AT_MOST, async || {
-            if self.cluster.region(slot).await.is_ok_and(|region| region.role == "leader") {
+            if self.cluster.standing(slot).await.is_ok_and(|standing| standing.role == Role::Leader) {
                 return Some(());
             }
-            let moved = admin.cluster().transfer_leader(id).await;
-            moved.inspect_err(|error| tracing::debug!(%error, "leadership does not move yet")).ok().map(drop)
+            let moved = S::hand_over(&self.cluster, slot).await;
+            moved.inspect_err(|error| tracing::debug!(%error, "leadership does not move yet")).ok()
         })
         .await
     }
 
     /// By how much the node's clock differs from this process's, by its own word.
     async fn clock_difference_ms(&self, slot: usize) -> Result<u64> {
-        let examined = self.cluster.client(&[slot], ASK_TIMEOUT)?.maintenance().examine().await?;
+        let there = S::clock_ms(&self.cluster, slot).await?;
         let here = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
-        Ok(examined.clock_ms.abs_diff(here))
+        Ok(there.abs_diff(here))
     }
 }
 

@@ -3,8 +3,9 @@
 use anyhow::{Result, ensure};
 
 use super::{Arena, Proof};
+use crate::faults::subject::{Load as _, Subject};
 
-impl Arena {
+impl<S: Subject> Arena<S> {
     pub(super) async fn kill_leader(&mut self) -> Result<Proof> {
         let (leader, term) = self.cluster.leader().await?;
         let died = self.cluster.kill_9(leader)?;

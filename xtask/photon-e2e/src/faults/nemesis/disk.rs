@@ -4,10 +4,12 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use flaredb_client::Error;
 
 use super::{Arena, Proof};
-use crate::{faults::cluster::STRONG, wait::wait_for};
+use crate::{
+    faults::subject::{Load as _, Subject},
+    wait::wait_for,
+};
 
 /// Less than a write's overhead.
 const NO_ROOM_BYTES: u64 = 64 << 10;
@@ -21,7 +23,7 @@ const READ_AT_MOST: Duration = Duration::from_secs(15);
 const REFUSED_AT_MOST: Duration = Duration::from_secs(15);
 const RESUMED_AT_MOST: Duration = Duration::from_secs(10);
 
-impl Arena {
+impl<S: Subject> Arena<S> {
     pub(super) async fn disk_full_one(&mut self) -> Result<Proof> {
         let victim = self.any_member()?;
         let (leader, _) = self.cluster.leader().await?;
@@ -82,24 +84,13 @@ impl Arena {
 
     /// The words with which a write is refused that is certain not to have happened.
     async fn refused_for_space(&self) -> Result<String> {
-        let client = self.cluster.client(&self.cluster.members(), PROBE_TIMEOUT)?;
-        let mut number = 0;
-        wait_for("a write to be refused for lack of space", REFUSED_AT_MOST, async || {
-            number += 1;
-            // It creates nothing even if there is room: the key is never at this version.
-            let swap = client.cas_put(STRONG, "probe", "probe", u64::MAX - number).await;
-            match swap {
-                Err(Error::NoSpace { message, .. }) => Some(message),
-                _ => None,
-            }
-        })
-        .await
+        let refused = async || S::refused_for_space(&self.cluster, PROBE_TIMEOUT).await;
+        wait_for("a write to be refused for lack of space", REFUSED_AT_MOST, refused).await
     }
 
     async fn reads_go_on(&self, slot: usize) -> Result<()> {
-        let client = self.cluster.client(&[slot], READ_AT_MOST)?;
-        let read = client.get(STRONG, "probe").await;
-        read.map(drop).with_context(|| format!("{} does not answer reads", self.name(slot)))
+        let read = S::read(&self.cluster, slot, READ_AT_MOST).await;
+        read.with_context(|| format!("{} does not answer reads", self.name(slot)))
     }
 
     /// How long after there was room a write was acknowledged that was sent after that.

@@ -7,14 +7,17 @@ use rand::RngExt as _;
 
 use super::{Arena, Proof};
 use crate::{
-    faults::network::{Drops, End, cut},
+    faults::{
+        network::{Drops, End, cut},
+        subject::{Load as _, Role, Subject},
+    },
     wait::wait_for,
 };
 
 const DEPOSED_AT_MOST: Duration = Duration::from_secs(15);
 const LOST_PERCENT: u8 = 20;
 
-impl Arena {
+impl<S: Subject> Arena<S> {
     pub(super) async fn isolate_leader(&mut self) -> Result<Proof> {
         let (leader, term) = self.cluster.leader().await?;
         let clients_too = self.random.random_bool(0.5);
@@ -32,8 +35,8 @@ impl Arena {
         let dropped = cut.heal()?;
         ensure!(dropped > 0, "no packet was dropped");
         wait_for("the old leader to follow", DEPOSED_AT_MOST, async || {
-            let region = self.cluster.region(leader).await.ok()?;
-            (region.role == "follower" && region.term >= new_term).then_some(())
+            let standing = self.cluster.standing(leader).await.ok()?;
+            (standing.role == Role::Follower && standing.term >= new_term).then_some(())
         })
         .await?;
         let whom = if clients_too { "peers and clients" } else { "peers, not from clients" };
@@ -96,6 +99,6 @@ fn drops(from: End, to: End, percent: u8) -> Drops {
 }
 
 /// Nothing between one end and the others.
-pub(super) fn both_ways(one: End, others: &[End]) -> Vec<Drops> {
+pub(in crate::faults) fn both_ways(one: End, others: &[End]) -> Vec<Drops> {
     others.iter().flat_map(|&other| [drops(one, other, 100), drops(other, one, 100)]).collect()
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use super::{Arena, Proof};
+use crate::faults::subject::{Load as _, Subject};
 
 /// Reads that wait in the sleeper's sockets when it wakes, all sent after a new leader's writes.
 const READS: u32 = 24;
@@ -12,7 +13,7 @@ const READ_PATIENCE: Duration = Duration::from_secs(4);
 /// Until the reads have been sent.
 const SENT_AFTER: Duration = Duration::from_millis(150);
 
-impl Arena {
+impl<S: Subject> Arena<S> {
     pub(super) async fn pause_leader(&mut self) -> Result<Proof> {
         let (leader, term) = self.cluster.leader().await?;
         let length = self.length(2_000, 10_000);

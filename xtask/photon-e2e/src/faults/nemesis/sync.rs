@@ -6,7 +6,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use super::{Arena, Proof, trace::Tracer};
-use crate::wait::wait_for;
+use crate::{
+    faults::subject::{Load as _, Subject},
+    wait::wait_for,
+};
 
 const ENDS_AT_MOST: Duration = Duration::from_secs(20);
 /// How long each sync takes on a slow disk.
@@ -15,7 +18,7 @@ const SLOW_MS: std::ops::RangeInclusive<u64> = 60..=200;
 const INJECTED: &str = "(INJECTED)";
 const DELAYED: &str = "(DELAYED)";
 
-impl Arena {
+impl<S: Subject> Arena<S> {
     pub(super) async fn sync_error(&mut self) -> Result<Proof> {
         let victim = self.any_member()?;
         let (leader, _) = self.cluster.leader().await?;

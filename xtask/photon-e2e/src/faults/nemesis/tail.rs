@@ -13,7 +13,10 @@ use super::{
     Arena, Proof,
     trace::{SYNCS, Tracer},
 };
-use crate::wait::wait_for;
+use crate::{
+    faults::subject::{Load as _, Subject},
+    wait::wait_for,
+};
 
 const WRITTEN_AT_MOST: Duration = Duration::from_secs(15);
 /// Longer than the node lives once a sync waits.
@@ -29,7 +32,7 @@ struct Written {
     bytes: u64,
 }
 
-impl Arena {
+impl<S: Subject> Arena<S> {
     pub(super) async fn torn_tail(&mut self) -> Result<Proof> {
         self.power_cut(true).await
     }

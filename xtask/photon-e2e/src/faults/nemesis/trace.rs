@@ -8,7 +8,11 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::{faults::cluster::Cluster, process::Process, wait::wait_for};
+use crate::{
+    faults::{cluster::Cluster, subject::Subject},
+    process::Process,
+    wait::wait_for,
+};
 
 const ATTACHED_AT_MOST: Duration = Duration::from_secs(15);
 
@@ -28,9 +32,14 @@ impl Tracer {
     ///
     /// # Errors
     /// When strace is missing, or cannot attach.
-    pub(super) async fn attach(cluster: &Cluster, slot: usize, inject: &str, calls: &str) -> Result<Self> {
+    pub(super) async fn attach<S: Subject>(
+        cluster: &Cluster<S>,
+        slot: usize,
+        inject: &str,
+        calls: &str,
+    ) -> Result<Self> {
         let pid = cluster.pid(slot)?.to_string();
-        let logs = cluster.plan().logs();
+        let logs = cluster.folders().logs();
         let (told, words) = (logs.join(format!("calls-{pid}")), logs.join(format!("strace-{pid}.log")));
         forget(&told)?;
         forget(&words)?;

@@ -1,4 +1,4 @@
-//! What the nodes are started from: certificates for their addresses, a token, and a configuration file each.
+//! What FlareDB's nodes are started from: certificates for their addresses, a token, and a configuration file each.
 
 use std::{
     fs,
@@ -9,13 +9,13 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use photon_runtime::client::{ClientTls, CredentialFiles};
 
-use super::{
-    super::network::{End, address},
-    Disks,
+use crate::faults::{
+    cluster::{Disks, Folders, Member},
+    network::{End, address},
 };
 
 /// Name of the cluster.
-pub(in crate::faults) const CLUSTER: &str = "photon";
+pub(super) const CLUSTER: &str = "photon";
 const PORT: u16 = 7400;
 
 /// Much is cut from the log and much is kept of history, so that short absences need snapshots and every revision can
@@ -26,38 +26,27 @@ const SMALL: &str = "[storage]\nlog_entries_kept = 200\ncheckpoint_interval_ms =
 /// The log is cut soon, so that a new node needs a snapshot; everything else is as users have it.
 const LARGE: &str = "[storage]\nlog_entries_kept = 100\ncheckpoint_interval_ms = 1000\n";
 
-/// A node and where it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::faults) struct Member {
-    /// Its id.
-    pub(in crate::faults) id: u64,
-    /// Its slot.
-    pub(in crate::faults) slot: usize,
-}
-
-/// The files of a run.
+/// What all nodes of a run have in common.
 #[derive(Clone, Debug)]
-pub(in crate::faults) struct Plan {
-    folder: PathBuf,
+pub(super) struct Plan {
+    folders: Folders,
     storage: &'static str,
 }
 
 /// Where the node in a slot is reached.
-pub(in crate::faults) fn url(slot: usize) -> String {
+pub(super) fn url(slot: usize) -> String {
     format!("https://{}:{PORT}", address(End::Node(slot)))
 }
 
 impl Plan {
-    /// Makes the folders, the certificate authority and the operator's token.
+    /// Makes the certificate authority and the operator's token.
     ///
     /// # Errors
     /// When `photon` is not built, or a file cannot be written.
-    pub(super) fn new(folder: &Path, disks: Disks) -> Result<Self> {
+    pub(super) fn new(folders: &Folders, disks: Disks) -> Result<Self> {
         let storage = if disks == Disks::Small { SMALL } else { LARGE };
-        let plan = Self { folder: folder.to_owned(), storage };
-        for name in ["config", "logs"] {
-            fs::create_dir_all(folder.join(name))?;
-        }
+        let plan = Self { folders: folders.clone(), storage };
+        fs::create_dir_all(folders.file("config"))?;
         let pki = plan.pki().display().to_string();
         photon(&["pki", "init", "--dir", &pki, "--cluster", CLUSTER])?;
         photon(&["pki", "token", "--dir", &pki, "--name", "admin", "--role", "admin"])?;
@@ -73,29 +62,30 @@ impl Plan {
         Ok(ClientTls::read(&CredentialFiles { ca: Some(ca), token: Some(token), identity: None })?)
     }
 
-    /// Writes certificate and configuration of a node of this cluster.
+    /// Writes certificate and configuration of a node of this cluster; returns the words that start it.
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub(super) fn prepare(&self, node: Member, members: &[Member]) -> Result<()> {
+    pub(super) fn prepare(&self, node: Member, members: &[Member]) -> Result<Vec<String>> {
         self.issue(node)?;
-        let config =
-            self.configuration(node, node.id, members, CLUSTER, &self.data_dir(node.slot).join("node"));
-        Ok(fs::write(self.config(node.id), config)?)
+        let data_dir = self.folders.disk(node.slot).join("node");
+        let config = self.folders.file("config").join(format!("flaredb-{}.toml", node.id));
+        fs::write(&config, self.configuration(node, node.id, members, CLUSTER, &data_dir))?;
+        command(&config)
     }
 
     /// Issues a node's certificate, for the address of its slot.
     ///
     /// # Errors
     /// When `photon` refuses.
-    pub(in crate::faults) fn issue(&self, node: Member) -> Result<()> {
+    pub(super) fn issue(&self, node: Member) -> Result<()> {
         let (pki, id) = (self.pki().display().to_string(), node.id.to_string());
         let address = address(End::Node(node.slot)).to_string();
         photon(&["pki", "issue", "--dir", &pki, "--service", "flaredb", "--node", &id, "--address", &address])
     }
 
     /// The text of a node's configuration; it serves with the certificate that was issued to `holder`.
-    pub(in crate::faults) fn configuration(
+    pub(super) fn configuration(
         &self,
         node: Member,
         holder: u64,
@@ -124,33 +114,17 @@ impl Plan {
     }
 
     fn pki(&self) -> PathBuf {
-        self.folder.join("pki")
+        self.folders.file("pki")
     }
+}
 
-    /// Where a slot's disk is mounted.
-    pub(in crate::faults) fn data_dir(&self, slot: usize) -> PathBuf {
-        self.folder.join(format!("disk-{slot}"))
-    }
-
-    /// A node's configuration file.
-    pub(in crate::faults) fn config(&self, id: u64) -> PathBuf {
-        self.folder.join("config").join(format!("flaredb-{id}.toml"))
-    }
-
-    /// A node's log.
-    pub(in crate::faults) fn log(&self, id: u64) -> PathBuf {
-        self.logs().join(format!("flaredb-{id}.log"))
-    }
-
-    /// The folder of all logs.
-    pub(in crate::faults) fn logs(&self) -> PathBuf {
-        self.folder.join("logs")
-    }
-
-    /// A file of the test's own.
-    pub(in crate::faults) fn file(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
-    }
+/// The words that start a node.
+///
+/// # Errors
+/// When `flaredb` is not built.
+pub(super) fn command(config: &Path) -> Result<Vec<String>> {
+    let binary = crate::cloud::binary("flaredb")?.display().to_string();
+    Ok(vec![binary, "serve".to_owned(), "--config".to_owned(), config.display().to_string()])
 }
 
 fn photon(arguments: &[&str]) -> Result<()> {

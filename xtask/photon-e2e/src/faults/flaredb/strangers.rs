@@ -9,9 +9,16 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::{Arena, Proof};
+use super::{
+    Flaredb,
+    plan::{CLUSTER, Plan, command},
+};
 use crate::{
-    faults::cluster::{CLUSTER, Member},
+    faults::{
+        cluster::Member,
+        nemesis::{Arena, Proof},
+        subject::Load as _,
+    },
     process::Process,
     wait::wait_for,
 };
@@ -24,7 +31,7 @@ const ENDS_AT_MOST: Duration = Duration::from_secs(10);
 /// What a node says when it refuses one of another cluster.
 const REFUSAL: &str = "a node of another cluster was refused";
 
-impl Arena {
+impl Arena<Flaredb> {
     /// A machine that stands still for a moment gives cause for an election by itself, so one of three knocks without
     /// any is enough: a stranger that can bring one about does so each time.
     pub(super) async fn foreign_node(&mut self) -> Result<Proof> {
@@ -63,7 +70,7 @@ impl Arena {
 
     pub(super) async fn twin_node(&mut self) -> Result<Proof> {
         let (victim, leader) = self.any_follower().await?;
-        let (id, term) = (self.cluster.id(victim)?, self.cluster.region(leader).await?.term);
+        let (id, term) = (self.cluster.id(victim)?, self.cluster.standing(leader).await?.term);
         let refused = self.second_on_one_folder(victim).await?;
         let before = self.load.recorder().totals();
         let mut twin = self.stranger(id, CLUSTER, "twin")?;
@@ -84,13 +91,17 @@ impl Arena {
         })
     }
 
+    fn plan(&self) -> &Plan {
+        &self.cluster.subject().plan
+    }
+
     fn strangers_stay(&self) -> Duration {
         if self.long { Duration::from_secs(4) } else { Duration::from_secs(2) }
     }
 
     fn log_lengths(&self) -> Result<Vec<(PathBuf, u64)>> {
         let logs = self.cluster.members().into_iter().map(|slot| {
-            let log = self.cluster.plan().log(self.cluster.id(slot)?);
+            let log = self.cluster.folders().log(self.cluster.id(slot)?);
             let length = fs::metadata(&log)?.len();
             Ok((log, length))
         });
@@ -99,7 +110,7 @@ impl Arena {
 
     /// Starts a node in the spare slot that takes our nodes for its members.
     fn stranger(&self, id: u64, cluster: &str, name: &str) -> Result<Process> {
-        let (slot, plan) = (self.cluster.spare()?, self.cluster.plan());
+        let (slot, plan, folders) = (self.cluster.spare()?, self.plan(), self.cluster.folders());
         let us = Member { id, slot };
         plan.issue(Member { id: STRANGER, slot })?;
         let mut members = vec![us];
@@ -111,20 +122,21 @@ impl Arena {
             fs::remove_dir_all(&folder)?;
         }
         let text = plan.configuration(us, STRANGER, &unique(members), cluster, &folder);
-        let (config, log) = (plan.file(&format!("{name}.toml")), plan.logs().join(format!("{name}.log")));
+        let (config, log) =
+            (folders.file(&format!("{name}.toml")), folders.logs().join(format!("{name}.log")));
         fs::write(&config, text)?;
-        self.cluster.start_beside(slot, &[], &config, &log)
+        self.cluster.start_beside(slot, &command(&config)?, &log)
     }
 
     /// Starts a node a second time on the same folder, elsewhere; it must end by itself and say why.
     async fn second_on_one_folder(&self, victim: usize) -> Result<String> {
-        let (slot, plan, id) = (self.cluster.spare()?, self.cluster.plan(), self.cluster.id(victim)?);
-        let us = Member { id, slot };
+        let (slot, plan, id) = (self.cluster.spare()?, self.plan(), self.cluster.id(victim)?);
+        let (us, folders) = (Member { id, slot }, self.cluster.folders());
         plan.issue(Member { id: STRANGER, slot })?;
         let folder = self.cluster.slot(victim)?.disk.folder().join("node");
-        let (config, log) = (plan.file("second.toml"), plan.logs().join("second.log"));
+        let (config, log) = (folders.file("second.toml"), folders.logs().join("second.log"));
         fs::write(&config, plan.configuration(us, STRANGER, &[us], CLUSTER, &folder))?;
-        let mut second = self.cluster.start_beside(slot, &[], &config, &log)?;
+        let mut second = self.cluster.start_beside(slot, &command(&config)?, &log)?;
         let ended = wait_for("it to end", ENDS_AT_MOST, async || second.ended().ok().flatten()).await;
         let Ok(status) = ended else { bail!("it runs on a folder that is in use:\n{}", second.last_words()) };
         ensure!(!status.success(), "it ended with 0");

@@ -7,11 +7,8 @@ use flaredb_client::{Error, RdbClient};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{PACE, Shared, unknown};
-use crate::faults::{
-    cluster::EVENTUAL,
-    history::{RawDid, RawOperation, RawOutcome},
-};
+use super::{super::EVENTUAL, PACE, Shared, unknown};
+use crate::faults::history::{RawDid, RawOperation, RawOutcome};
 
 const OWN_KEYS: u64 = 8;
 const SHARED_KEYS: u64 = 8;

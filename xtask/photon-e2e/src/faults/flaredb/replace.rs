@@ -14,8 +14,12 @@ use anyhow::{Context as _, Result, ensure};
 use flaredb_client::RdbClient;
 use tokio::task::JoinSet;
 
-use super::cluster::{Cluster, Disks, STRONG, url};
+use super::{Flaredb, STRONG, plan::url};
 use crate::{
+    faults::{
+        cluster::{Cluster, Disks},
+        subject::Subject as _,
+    },
     filling::{Filling, commit, put},
     wait::wait_for,
 };
@@ -33,9 +37,9 @@ const RESIDENT_BYTES_MAX: u64 = 512 << 20;
 ///
 /// # Errors
 /// When anything that is promised does not hold.
-pub(super) async fn play(folder: &Path, records: u64, say: &mut dyn FnMut(&str)) -> Result<()> {
+pub(in crate::faults) async fn play(folder: &Path, records: u64, say: &mut dyn FnMut(&str)) -> Result<()> {
     let mut cluster = Cluster::start(folder, Disks::Large).await?;
-    cluster.create_namespaces().await?;
+    Flaredb::furnish(&cluster).await?;
     let client = cluster.client(&cluster.members(), TIMEOUT)?;
     let started = Instant::now();
     let filling = Filling { namespace: STRONG, numbers: 0..records, value_bytes: VALUE_BYTES, batch: BATCH };
@@ -52,7 +56,7 @@ pub(super) async fn play(folder: &Path, records: u64, say: &mut dyn FnMut(&str))
 }
 
 /// The most that nodes have had in RAM, if that was not too much.
-fn memory(cluster: &Cluster) -> Result<String> {
+fn memory(cluster: &Cluster<Flaredb>) -> Result<String> {
     let most: Vec<u64> =
         cluster.members().into_iter().map(|slot| cluster.resident_bytes_max(slot)).collect::<Result<_>>()?;
     let each: Vec<_> = most.iter().map(|bytes| (bytes >> 20).to_string()).collect();
@@ -62,7 +66,7 @@ fn memory(cluster: &Cluster) -> Result<String> {
 }
 
 /// Kills a node that does not lead, and puts an empty one in its place.
-async fn replace(cluster: &mut Cluster) -> Result<String> {
+async fn replace(cluster: &mut Cluster<Flaredb>) -> Result<String> {
     let (leader, _) = cluster.leader().await?;
     let dead = cluster.members().into_iter().find(|&slot| slot != leader).context("there is no follower")?;
     let old_id = cluster.id(dead)?;
@@ -72,14 +76,16 @@ async fn replace(cluster: &mut Cluster) -> Result<String> {
     cluster.vacate(dead)?;
     let id = cluster.settle(slot, &[])?;
     let admin = cluster.admin()?;
-    let cut = async || cluster.region(leader).await.is_ok_and(|region| region.purged_index > 0).then_some(());
+    let cut =
+        async || cluster.standing(leader).await.is_ok_and(|standing| standing.purged_index > 0).then_some(());
     wait_for("the log to be cut", CAUGHT_UP_AT_MOST, cut).await?;
-    let goal = cluster.region(leader).await?.committed_index;
+    let goal = cluster.standing(leader).await?.committed_index;
     let endpoint = url(slot);
     let added = async || admin.cluster().add(id, &endpoint, true).await.ok().map(drop);
     wait_for("the new node to be added", CAUGHT_UP_AT_MOST, added).await?;
-    let caught_up =
-        async || cluster.region(slot).await.is_ok_and(|region| region.applied_index >= goal).then_some(());
+    let caught_up = async || {
+        cluster.standing(slot).await.is_ok_and(|standing| standing.applied_index >= goal).then_some(())
+    };
     wait_for("the new node to catch up", CAUGHT_UP_AT_MOST, caught_up).await?;
     let took = started.elapsed();
     let votes = async || admin.cluster().promote(id).await.ok().map(drop);
@@ -87,7 +93,7 @@ async fn replace(cluster: &mut Cluster) -> Result<String> {
     let voted = started.elapsed();
     let gone = async || admin.cluster().remove(old_id).await.ok().map(drop);
     wait_for("the dead node to be removed", CAUGHT_UP_AT_MOST, gone).await?;
-    let purged = cluster.region(slot).await?.purged_index;
+    let purged = cluster.standing(slot).await?.purged_index;
     ensure!(purged > 0, "the new node got the whole log and no snapshot");
     Ok(format!(
         "node {old_id}: {died}; node {id} took its place empty, held a snapshot and the log up to entry {goal} after \
@@ -105,7 +111,7 @@ struct Load {
 }
 
 impl Load {
-    fn start(cluster: &Cluster) -> Result<Self> {
+    fn start(cluster: &Cluster<Flaredb>) -> Result<Self> {
         let (stop, failures) = <(Arc<AtomicBool>, Arc<AtomicU64>)>::default();
         let mut writers = JoinSet::new();
         for writer in 0..WRITERS {
@@ -150,7 +156,7 @@ async fn read_and_write(
     Ok(written)
 }
 
-async fn same_hashes(cluster: &Cluster) -> Result<String> {
+async fn same_hashes(cluster: &Cluster<Flaredb>) -> Result<String> {
     let mut hashes = Vec::new();
     for slot in cluster.members() {
         hashes.push(cluster.client(&[slot], HASH_TIMEOUT)?.maintenance().state_hash().await?);
