@@ -42,11 +42,12 @@ pub fn dial(
     }
 }
 
-/// Lets in the nodes of this cluster, and nobody else.
-///
-/// # Errors
-/// The status for a caller that is none.
-pub fn peers_only(request: Request<()>) -> Result<Request<()>, Status> {
-    authorize(principal(&request)?, Action::Peer, &Resource::Cluster)?;
-    Ok(request)
+/// Lets in the nodes of a service of this cloud, and nobody else.
+pub fn peers_only(
+    service: &'static str,
+) -> impl Fn(Request<()>) -> Result<Request<()>, Status> + Clone + Send + Sync + 'static {
+    move |request| {
+        authorize(principal(&request)?, Action::Peer, &Resource::Replicas(service))?;
+        Ok(request)
+    }
 }

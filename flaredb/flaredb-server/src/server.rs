@@ -70,7 +70,7 @@ fn services(node: &Arc<Node>, request_bytes_max: usize) -> GrpcServer {
         .service(ClusterServer::new(api.clone()).max_decoding_message_size(request_bytes_max))
         .service(MaintenanceServer::new(api).max_decoding_message_size(request_bytes_max))
         // It bounds its messages itself: a piece of the log is larger than any request.
-        .service(InterceptedService::new(node.raft.service(), peers_only))
+        .service(InterceptedService::new(node.raft.service(), peers_only(FlareDb::NAME)))
 }
 
 fn register(node: &Node, context: &Context) {

@@ -8,9 +8,6 @@ use tonic::Status;
 
 use crate::principal::{Principal, Role};
 
-/// The service whose nodes replicate to each other.
-const REPLICATED: &str = "flaredb";
-
 /// What somebody wants to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
@@ -31,6 +28,8 @@ pub enum Resource<'a> {
     Namespace(&'a str),
     /// The database's cluster: members, status, snapshots.
     Cluster,
+    /// The nodes of a service that replicates among them.
+    Replicas(&'a str),
     /// Zones and record sets.
     Dns,
 }
@@ -64,7 +63,7 @@ fn service_may(service: &str, action: Action, resource: &Resource<'_>) -> bool {
         (Action::Read | Action::Write | Action::Admin, Resource::Namespace(name)) => *name == service,
         // A client finds the leader by asking for the members.
         (Action::Read, Resource::Cluster) => true,
-        (Action::Peer, Resource::Cluster) => service == REPLICATED,
+        (Action::Peer, Resource::Replicas(name)) => *name == service,
         _ => false,
     }
 }
@@ -94,6 +93,7 @@ impl fmt::Display for Resource<'_> {
         match self {
             Self::Namespace(name) => write!(f, "namespace {name}"),
             Self::Cluster => f.write_str("the cluster"),
+            Self::Replicas(service) => write!(f, "the nodes of {service}"),
             Self::Dns => f.write_str("DNS zones"),
         }
     }
@@ -131,13 +131,17 @@ mod tests {
     #[test]
     fn rights_are_exactly_those_of_the_table() {
         let (own, other) = (Resource::Namespace("flashdns"), Resource::Namespace("fiberlb"));
-        let (cluster, dns) = (Resource::Cluster, Resource::Dns);
+        let (cluster, nodes, dns) = (Resource::Cluster, Resource::Replicas("flaredb"), Resource::Dns);
         for (principal, rows) in [
-            (service("flashdns"), [(own, "rwa"), (other, ""), (cluster, "r"), (dns, "")]),
-            (service("flaredb"), [(own, ""), (other, ""), (cluster, "rp"), (dns, "")]),
-            (service(""), [(own, ""), (other, ""), (cluster, "r"), (dns, "")]),
-            (operator(Role::Admin), [(own, "rwa"), (other, "rwa"), (cluster, "rwa"), (dns, "rwa")]),
-            (operator(Role::Viewer), [(own, "r"), (other, "r"), (cluster, "r"), (dns, "r")]),
+            (service("flashdns"), [(own, "rwa"), (other, ""), (cluster, "r"), (nodes, ""), (dns, "")]),
+            (service("flaredb"), [(own, ""), (other, ""), (cluster, "r"), (nodes, "p"), (dns, "")]),
+            (service("chainfire"), [(own, ""), (other, ""), (cluster, "r"), (nodes, ""), (dns, "")]),
+            (service(""), [(own, ""), (other, ""), (cluster, "r"), (nodes, ""), (dns, "")]),
+            (
+                operator(Role::Admin),
+                [(own, "rwa"), (other, "rwa"), (cluster, "rwa"), (nodes, "rwa"), (dns, "rwa")],
+            ),
+            (operator(Role::Viewer), [(own, "r"), (other, "r"), (cluster, "r"), (nodes, "r"), (dns, "r")]),
         ] {
             for (resource, expected) in rows {
                 assert_eq!(rights(&principal, resource), expected, "{principal} on {resource}");

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use flaredb_proto::v1::{StateHashRequest, StateHashResponse};
-use photon_runtime::{Action, Resource, authorize, principal};
+use photon_runtime::{Action, Resource, Service as _, authorize, principal};
 use tokio::time::timeout;
 use tonic::{Request, Status};
 
 use super::{Api, off_the_reactor};
-use crate::status::Refusal;
+use crate::{FlareDb, status::Refusal};
 
 /// How long the hash of everything may take.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Lets in the nodes of this cluster and its administrators.
 pub(super) fn allow<T>(request: &Request<T>) -> Result<(), Status> {
     let caller = principal(request)?;
-    authorize(caller, Action::Peer, &Resource::Cluster)
+    authorize(caller, Action::Peer, &Resource::Replicas(FlareDb::NAME))
         .or_else(|_no_peer| authorize(caller, Action::Admin, &Resource::Cluster))?;
     Ok(())
 }

@@ -47,7 +47,7 @@ async fn nobody_but_a_node_speaks_to_the_log() {
     let node = cloud.single().await;
     let peers_only: Vec<RpcPath> =
         every_rpc().into_iter().filter(|rpc| rpc.service.starts_with("photon.raft.")).collect();
-    assert_eq!(peers_only.len(), 7);
+    assert_eq!(peers_only.len(), 8);
     for credentials in [cloud.operator(), cloud.service("flashdns")] {
         let caller = node.caller(&credentials).await;
         for rpc in &peers_only {
