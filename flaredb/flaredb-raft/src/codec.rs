@@ -3,7 +3,10 @@
 //! Decoding refuses what it cannot represent instead of guessing; a missing message field is an absent value,
 //! never a zero.
 
-use std::{collections::BTreeSet, io};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
 
 use bytes::Bytes;
 use openraft::BasicNode;
@@ -65,7 +68,7 @@ impl TryFrom<v1::Membership> for Membership {
     fn try_from(message: v1::Membership) -> io::Result<Self> {
         let configs = message.configs.into_iter().map(|set| set.ids.into_iter().collect::<BTreeSet<_>>());
         let nodes = message.nodes.into_iter().map(|member| (member.id, BasicNode::new(member.endpoint)));
-        let nodes: std::collections::BTreeMap<_, _> = nodes.collect();
+        let nodes: BTreeMap<_, _> = nodes.collect();
         Self::new(configs.collect(), nodes)
             .map_err(|error| invalid(&format!("a membership is invalid: {error}")))
     }
@@ -93,6 +96,23 @@ impl HostState {
             true => Ok(state),
             false => Err(invalid("the applied index of the state machine is not the one of its host state")),
         }
+    }
+}
+
+impl Applied {
+    /// The position of a state that a region begins with, in place of an empty one: where its first entry would be, with
+    /// its first members (id and endpoint). All of them must begin with the same state and members.
+    ///
+    /// # Errors
+    /// When they are no membership, because there are none.
+    pub fn beginning(members: impl IntoIterator<Item = (u64, String)>) -> io::Result<Self> {
+        let nodes: BTreeMap<u64, BasicNode> =
+            members.into_iter().map(|(id, endpoint)| (id, BasicNode::new(endpoint))).collect();
+        let voters = nodes.keys().copied().collect::<BTreeSet<_>>();
+        let first = LogId::new(CommittedLeaderId { term: 0, node_id: 0 }, 0);
+        let membership = Membership::new(vec![voters], nodes).map_err(io::Error::other)?;
+        let membership = StoredMembership::new(Some(first), membership);
+        Ok(HostState { last_applied: Some(first), membership }.to_applied())
     }
 }
 

@@ -1,0 +1,96 @@
+//! The server process: binds etcd's port, opens the node, and puts its services behind the two ports.
+//!
+//! The process's own port is for the nodes of the cluster alone: consensus, and etcd's services as a node that follows
+//! needs them of the one that leads. Etcd's port is for etcd's clients.
+
+use std::sync::Arc;
+
+use chainfire_proto::etcdserverpb::{
+    cluster_server::ClusterServer, kv_server::KvServer, maintenance_server::MaintenanceServer,
+    watch_server::WatchServer,
+};
+use flaredb_node::{Beside, MemoryUse, PEER_STREAMS, PEER_VITAL, peers_only, until};
+use photon_runtime::{ConfigError, Context, GrpcServer, OpenPort, Service, StartError, Started};
+use tonic::service::interceptor::InterceptedService;
+
+use crate::{
+    api::{Api, From, MESSAGE_BYTES_MAX},
+    config::Config,
+    node::Node,
+};
+
+/// They last: a watch until its client has no more, a snapshot as long as it is large.
+const STREAMS: &[&str] = &["/etcdserverpb.Watch/Watch", "/etcdserverpb.Maintenance/Snapshot"];
+
+/// The ChainFire server.
+#[derive(Debug)]
+pub struct ChainFire;
+
+impl Service for ChainFire {
+    const NAME: &'static str = "chainfire";
+    type Config = Config;
+
+    fn validate(config: &Config) -> Result<(), ConfigError> {
+        config.check()
+    }
+
+    async fn start(config: Config, context: Context) -> Result<Started, StartError> {
+        let client = &config.client;
+        let port = OpenPort::bind("client.listen", client.listen, client.tls, context.tls.as_ref()).await?;
+        let urls = client.urls_at(port.address());
+        tracing::info!(?urls, "etcd's clients are served here");
+        let storage = context.health.condition("storage");
+        storage.not_ready("the data folder is being opened");
+        // Boxed: it is large, and what starts servers in tests holds several of them.
+        let open = Box::pin(Node::open(&config, urls, &context));
+        let node = Arc::new(open.await?);
+        storage.ok();
+        register(&node, &context);
+        run_beside(&node, &config, &context);
+        Ok(Started::new(peers(&node)).open(port, clients(&node)))
+    }
+}
+
+/// What etcd's clients find.
+fn clients(node: &Arc<Node>) -> GrpcServer {
+    let api = Api { node: Arc::clone(node), from: From::Clients };
+    GrpcServer::new()
+        .descriptors(chainfire_proto::FILE_DESCRIPTOR_SET)
+        .streams(STREAMS)
+        .service(KvServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .service(WatchServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .service(ClusterServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .service(MaintenanceServer::new(api).max_decoding_message_size(MESSAGE_BYTES_MAX))
+}
+
+/// What the other nodes find.
+fn peers(node: &Arc<Node>) -> GrpcServer {
+    let api = Api { node: Arc::clone(node), from: From::Peers };
+    GrpcServer::new()
+        .descriptors(chainfire_proto::FILE_DESCRIPTOR_SET)
+        .descriptors(flaredb_raft::FILE_DESCRIPTOR_SET)
+        .streams(PEER_STREAMS)
+        .vital(PEER_VITAL)
+        .service(InterceptedService::new(ClusterServer::new(api), peers_only(ChainFire::NAME)))
+        // It bounds its messages itself: a piece of the log is larger than any request.
+        .service(InterceptedService::new(node.raft.service(), peers_only(ChainFire::NAME)))
+}
+
+fn register(node: &Arc<Node>, context: &Context) {
+    context.metrics.register(|registry| {
+        node.metrics.register(registry);
+        node.raft_metrics.register(registry);
+        let regions = vec![node.hosted.state.clone()];
+        registry.register_collector(Box::new(MemoryUse { engine: node.engine.clone(), regions }));
+    });
+}
+
+/// Starts what goes on beside the requests, and what ends the node after them.
+fn run_beside(node: &Arc<Node>, config: &Config, context: &Context) {
+    let beside = Beside { host: &node.host, hosted: &node.hosted, context, serving: &node.stop };
+    beside.start(&config.cluster);
+    let introduce = until(context.tasks.shutdown(), Arc::clone(node).introduce());
+    context.tasks.spawn("introduction", introduce);
+    let free = until(context.tasks.shutdown(), crate::service::kv::free(Arc::clone(node)));
+    context.tasks.spawn_critical("compaction", free);
+}

@@ -1,0 +1,12 @@
+//! Real nodes in this process: TLS between them and before etcd's port, databases in temporary folders, clients made of
+//! etcd's own protobuf.
+
+#![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+
+mod cloud;
+mod credentials;
+mod kv;
+mod members;
+mod nodes;
+mod snapshots;
+mod watches;
