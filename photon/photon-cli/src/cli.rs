@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::{context, dns, output::Output, pki, status};
+use crate::{cluster, context, dns, output::Output, pki, status};
 
 const EXAMPLES: &str = "Examples:
   photon status
@@ -20,7 +20,7 @@ Exits with 5 when a process is not ready or does not answer.";
 
 const CONTEXT_EXAMPLES: &str = "Examples:
   photon context set work --flaredb-endpoint https://db1:7001 --flashdns-endpoint https://dns1:7201 \\
-      --ca ca.crt --token-file ada.token
+      --chainfire-endpoint https://db1:2379 --cert ada.crt --key ada.key --ca ca.crt --token-file ada.token
   photon context use work
   photon context list";
 
@@ -28,6 +28,10 @@ const PKI_EXAMPLES: &str = "Examples:
   photon pki init --dir pki --cluster photon
   photon pki issue --dir pki --service flaredb --node 1 --address db1.example.org --address 192.0.2.1
   photon pki token --dir pki --name ada --role viewer";
+
+const CLUSTER_EXAMPLES: &str = "Examples:
+  photon cluster members
+  photon --output json cluster members";
 
 const DNS_EXAMPLES: &str = "Examples:
   photon dns zone create example.org
@@ -62,6 +66,9 @@ enum Verb {
     /// Show every process of the cloud: its role, its health and, if it is not ready, why.
     #[command(after_help = STATUS_EXAMPLES)]
     Status,
+    /// Who is there: ChainFire's members.
+    #[command(subcommand, after_help = CLUSTER_EXAMPLES)]
+    Cluster(cluster::Verb),
     /// Zones and records.
     #[command(subcommand, after_help = DNS_EXAMPLES)]
     Dns(dns::Verb),
@@ -85,6 +92,9 @@ enum Verb {
 pub(crate) fn run(cli: Cli) -> Result<()> {
     match cli.verb {
         Verb::Status => block_on(status::run(cli.context.as_deref(), cli.output, cli.timeout_s)),
+        Verb::Cluster(verb) => {
+            block_on(cluster::run(verb, cli.context.as_deref(), cli.output, cli.timeout_s))
+        }
         Verb::Dns(verb) => block_on(dns::run(verb, cli.context.as_deref(), cli.output, cli.timeout_s)),
         Verb::Context(verb) => context::run(verb, cli.context.as_deref(), cli.output),
         Verb::Pki(verb) => pki::run(verb),

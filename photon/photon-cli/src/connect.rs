@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+
 use flashdns_proto::v1::{record_sets_client::RecordSetsClient, zones_client::ZonesClient};
 use photon_runtime::{
     ClientTls,
@@ -41,7 +42,7 @@ impl Credentials {
     pub(crate) fn read(context: &Context) -> Result<Self> {
         let files = CredentialFiles {
             ca: Some(context.ca.clone()),
-            identity: None,
+            identity: context.cert.clone().zip(context.key.clone()),
             token: Some(context.token_file.clone()),
         };
         Ok(Self(ClientTls::read(&files).map_err(misuse)?))

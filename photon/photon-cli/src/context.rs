@@ -45,12 +45,21 @@ pub(crate) struct Set {
     /// FlashDNS's gRPC endpoint.
     #[arg(long, value_name = "URL")]
     flashdns_endpoint: Option<String>,
+    /// The client URL of a ChainFire node; repeat it for each node.
+    #[arg(long, value_name = "URL")]
+    chainfire_endpoint: Vec<String>,
     /// The cloud's CA certificate (PEM).
     #[arg(long, value_name = "FILE")]
     ca: PathBuf,
     /// File with your bearer token.
     #[arg(long, value_name = "FILE")]
     token_file: PathBuf,
+    /// Your certificate (PEM), which ChainFire asks for where `client.tls` is `mutual`.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// The key of your certificate (PEM).
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
 }
 
 /// Where a cloud is and who you are there.
@@ -63,10 +72,19 @@ pub(crate) struct Context {
     /// FlashDNS's gRPC endpoint.
     #[serde(default)]
     pub(crate) flashdns_endpoint: Option<String>,
+    /// Client URLs of ChainFire's nodes.
+    #[serde(default)]
+    pub(crate) chainfire_endpoints: Vec<String>,
     /// The cloud's CA certificate.
     pub(crate) ca: PathBuf,
     /// File with the bearer token.
     pub(crate) token_file: PathBuf,
+    /// The person's certificate.
+    #[serde(default)]
+    pub(crate) cert: Option<PathBuf>,
+    /// The key of it.
+    #[serde(default)]
+    pub(crate) key: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -87,7 +105,8 @@ struct Listed<'a> {
 }
 
 impl Row for Listed<'_> {
-    const COLUMNS: &'static [&'static str] = &["CURRENT", "NAME", "FLAREDB", "FLASHDNS", "CA", "TOKEN FILE"];
+    const COLUMNS: &'static [&'static str] =
+        &["CURRENT", "NAME", "FLAREDB", "FLASHDNS", "CHAINFIRE", "CA", "TOKEN FILE"];
 
     fn cells(&self) -> Vec<String> {
         vec![
@@ -95,6 +114,7 @@ impl Row for Listed<'_> {
             self.name.to_owned(),
             self.context.flaredb_endpoints.join(","),
             self.context.flashdns_endpoint.clone().unwrap_or_default(),
+            self.context.chainfire_endpoints.join(","),
             self.context.ca.display().to_string(),
             self.context.token_file.display().to_string(),
         ]
@@ -139,11 +159,16 @@ pub(crate) fn load(name: Option<&str>) -> Result<Context> {
 
 impl Contexts {
     fn set(&mut self, set: Set) -> Result<()> {
+        let absolute =
+            |option, path: PathBuf| std::path::absolute(path).with_context(|| format!("{option} is no path"));
         let context = Context {
             flaredb_endpoints: set.flaredb_endpoint,
             flashdns_endpoint: set.flashdns_endpoint,
-            ca: std::path::absolute(set.ca).context("--ca is no path")?,
-            token_file: std::path::absolute(set.token_file).context("--token-file is no path")?,
+            chainfire_endpoints: set.chainfire_endpoint,
+            ca: absolute("--ca", set.ca)?,
+            token_file: absolute("--token-file", set.token_file)?,
+            cert: set.cert.map(|path| absolute("--cert", path)).transpose()?,
+            key: set.key.map(|path| absolute("--key", path)).transpose()?,
         };
         self.current = Some(set.name.clone());
         self.contexts.insert(set.name, context);

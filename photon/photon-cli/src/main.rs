@@ -7,6 +7,7 @@
 //! Start at [`cli`] for the verbs; each service has a module of its own.
 
 mod cli;
+mod cluster;
 mod connect;
 mod context;
 mod dns;

@@ -1,7 +1,7 @@
 //! `photon status`: every process of the cloud, its role, its health and, if it is not ready, why.
 //!
-//! All are asked at once; one that does not answer is a row that says so. FlareDB's nodes name their members, so that
-//! a node is shown even when the context does not know it.
+//! All are asked at once; one that does not answer is a row that says so. FlareDB's and ChainFire's nodes name their
+//! members, so that a node is shown even when the context does not know it.
 
 mod ask;
 mod report;
@@ -15,6 +15,7 @@ use anyhow::Result;
 use futures::future::join_all;
 use serde::Serialize;
 
+pub(crate) use self::ask::role_in_chainfire;
 use self::ask::{Answer, Kind};
 use crate::{
     connect::Credentials,
@@ -31,9 +32,9 @@ struct ProcessRow {
     role: String,
     health: Health,
     version: String,
-    /// FlareDB: log entries applied.
+    /// FlareDB and ChainFire: log entries applied.
     applied: Option<u64>,
-    /// FlareDB: committed log entries, by the furthest node, that are not applied here.
+    /// FlareDB and ChainFire: committed log entries, by the furthest node, that are not applied here.
     lag: Option<u64>,
     why: String,
 }
@@ -86,7 +87,8 @@ pub(crate) async fn run(context: Option<&str>, output: Output, timeout_s: u64) -
     let credentials = Credentials::read(&context)?;
     let databases = context.flaredb_endpoints.iter().map(|endpoint| (Kind::FlareDb, endpoint.clone()));
     let dns = context.flashdns_endpoint.iter().map(|endpoint| (Kind::FlashDns, endpoint.clone()));
-    let named = databases.chain(dns).collect();
+    let members = context.chainfire_endpoints.iter().map(|endpoint| (Kind::ChainFire, endpoint.clone()));
+    let named = members.chain(databases).chain(dns).collect();
     let rows = rows(&ask_all(&credentials, named, Duration::from_secs(timeout_s)).await);
     if rows.is_empty() {
         return Err(Misuse(
@@ -114,33 +116,33 @@ async fn ask_all(
             ((kind, endpoint), answer)
         });
         answers.extend(join_all(asked).await);
-        let members =
-            answers.values().flat_map(Answer::members).map(|endpoint| (Kind::FlareDb, endpoint.to_owned()));
+        let members = answers
+            .iter()
+            .flat_map(|((kind, _), answer)| answer.members().map(|endpoint| (*kind, endpoint.to_owned())));
         waiting = members.filter(|member| !answers.contains_key(member)).collect();
     }
     answers
 }
 
 fn rows(answers: &BTreeMap<(Kind, String), Answer>) -> Vec<ProcessRow> {
-    let committed = answers.values().filter_map(Answer::committed).max();
-    answers.iter().map(|((kind, endpoint), answer)| answer.row(*kind, endpoint, committed)).collect()
+    let mut committed: BTreeMap<Kind, u64> = BTreeMap::new();
+    for ((kind, _), answer) in answers {
+        let furthest = committed.entry(*kind).or_default();
+        *furthest = answer.committed().unwrap_or_default().max(*furthest);
+    }
+    let row = |((kind, endpoint), answer): (&(Kind, String), &Answer)| {
+        answer.row(*kind, endpoint, committed.get(kind).copied())
+    };
+    answers.iter().map(row).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use flaredb_proto::v1::{Member, RegionStatus, StatusResponse};
-
-    use super::*;
+    use super::{ask::Seen, *};
 
     fn node(id: u64, role: &str, applied: u64) -> Answer {
-        let member = Member { endpoint: format!("https://db{id}:1"), ..Member::default() };
-        let region = RegionStatus {
-            role: role.to_owned(),
-            committed_index: applied,
-            applied_index: applied,
-            members: vec![member],
-            ..RegionStatus::default()
-        };
+        let members = vec![format!("https://db{id}:1")];
+        let seen = Seen { role: role.to_owned(), applied, committed: applied, members };
         let report = format!(
             r#"{{"service": "flaredb", "node": "{id}", "version": "0.1.0", "draining": false,
                  "conditions": {{"raft": {{"ok": {}, "reason": "no leader"}}}}}}"#,
@@ -149,17 +151,22 @@ mod tests {
         Answer {
             report: report::Report::parse(report.as_bytes()),
             serving: Ok(id == 1),
-            database: Some(Ok(StatusResponse {
-                node_id: id,
-                regions: vec![region],
-                ..StatusResponse::default()
-            })),
+            cluster: Some(Ok(seen)),
         }
     }
 
     #[test]
+    fn one_clusters_lag_is_not_measured_by_another() {
+        let answers = BTreeMap::from([
+            ((Kind::ChainFire, "https://cf1:1".to_owned()), node(1, "leader", 9)),
+            ((Kind::FlareDb, "https://db1:1".to_owned()), node(1, "leader", 4_000)),
+        ]);
+        assert!(rows(&answers).iter().all(|row| row.lag == Some(0)));
+    }
+
+    #[test]
     fn every_process_is_a_row_with_its_lag_and_why_it_is_not_ready() {
-        let silent = Answer { report: None, serving: Err("connection refused".to_owned()), database: None };
+        let silent = Answer { report: None, serving: Err("connection refused".to_owned()), cluster: None };
         let answers = BTreeMap::from([
             ((Kind::FlareDb, "https://db1:1".to_owned()), node(1, "leader", 40)),
             ((Kind::FlareDb, "https://db2:1".to_owned()), node(2, "follower", 37)),

@@ -136,9 +136,9 @@ fn contexts_are_set_used_listed_and_shown() {
     }
     home.must(&["context", "use", "home"]);
     expect![[r#"
-        CURRENT  NAME  FLAREDB  FLASHDNS  CA           TOKEN FILE
-        *        home                     /pki/ca.crt  /pki/token
-                 work                     /pki/ca.crt  /pki/token
+        CURRENT  NAME  FLAREDB  FLASHDNS  CHAINFIRE  CA           TOKEN FILE
+        *        home                                /pki/ca.crt  /pki/token
+                 work                                /pki/ca.crt  /pki/token
     "#]]
     .assert_eq(&home.must(&["context", "list"]));
     expect![[r#"
@@ -147,8 +147,11 @@ fn contexts_are_set_used_listed_and_shown() {
           "current": true,
           "flaredb_endpoints": [],
           "flashdns_endpoint": null,
+          "chainfire_endpoints": [],
           "ca": "/pki/ca.crt",
-          "token_file": "/pki/token"
+          "token_file": "/pki/token",
+          "cert": null,
+          "key": null
         }
     "#]]
     .assert_eq(&home.must(&["--output", "json", "context", "show"]));
@@ -158,8 +161,11 @@ fn contexts_are_set_used_listed_and_shown() {
           "current": false,
           "flaredb_endpoints": [],
           "flashdns_endpoint": null,
+          "chainfire_endpoints": [],
           "ca": "/pki/ca.crt",
-          "token_file": "/pki/token"
+          "token_file": "/pki/token",
+          "cert": null,
+          "key": null
         }
     "#]]
     .assert_eq(&home.must(&["--context", "work", "--output", "json", "context", "show"]));
@@ -177,6 +183,7 @@ fn help_shows_examples() {
 
         Commands:
           status       Show every process of the cloud: its role, its health and, if it is not ready, why
+          cluster      Who is there: ChainFire's members
           dns          Zones and records
           context      Where the cloud is and who you are there
           pki          The cloud's own certificate authority and tokens
