@@ -9,7 +9,7 @@ use chainfire_proto::etcdserverpb::{
     cluster_server::ClusterServer, kv_server::KvServer, maintenance_server::MaintenanceServer,
     watch_server::WatchServer,
 };
-use flaredb_node::{Beside, MemoryUse, PEER_STREAMS, PEER_VITAL, peers_only, until};
+use flaredb_node::{Beside, MemoryUse, PEER_FINISHING, PEER_STREAMS, PEER_VITAL, peers_only, until};
 use photon_runtime::{ConfigError, Context, GrpcServer, OpenPort, Service, StartError, Started};
 use tonic::service::interceptor::InterceptedService;
 
@@ -70,6 +70,7 @@ fn peers(node: &Arc<Node>) -> GrpcServer {
         .descriptors(chainfire_proto::FILE_DESCRIPTOR_SET)
         .descriptors(flaredb_raft::FILE_DESCRIPTOR_SET)
         .streams(PEER_STREAMS)
+        .finishing(PEER_FINISHING)
         .vital(PEER_VITAL)
         .service(InterceptedService::new(ClusterServer::new(api), peers_only(ChainFire::NAME)))
         // It bounds its messages itself: a piece of the log is larger than any request.

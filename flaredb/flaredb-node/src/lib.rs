@@ -38,7 +38,9 @@ pub use hub::{Hub, Subscription};
 pub use identity::{ClaimError, Identity};
 pub use membership::{PromoteError, promote};
 pub use metrics::{Counted, MemoryUse, Metrics};
-pub use peers::{STREAMS as PEER_STREAMS, VITAL as PEER_VITAL, dial, peers_only};
+pub use peers::{
+    FINISHING as PEER_FINISHING, STREAMS as PEER_STREAMS, VITAL as PEER_VITAL, dial, peers_only,
+};
 pub use proposals::{NotProposed, Proposals};
 pub use quarantine::{Quarantine, Quarantined};
 pub use replica::{Commands, Replica};

@@ -9,11 +9,11 @@ use tonic::{
 };
 
 /// Peers talk on; these have no deadline of their own.
-pub const STREAMS: &[&str] = &[
-    "/photon.raft.v1.RaftTransport/Append",
-    "/photon.raft.v1.RaftTransport/InstallSnapshot",
-    "/photon.raft.v1.RaftTransport/Forward",
-];
+pub const STREAMS: &[&str] =
+    &["/photon.raft.v1.RaftTransport/Append", "/photon.raft.v1.RaftTransport/InstallSnapshot"];
+
+/// What a node that ends answers to the last: what it was forwarded, by nodes that stop when another one leads.
+pub const FINISHING: &[&str] = &["/photon.raft.v1.RaftTransport/Forward"];
 
 /// What nodes keep each other alive by: few and small, and never to be refused because many clients call.
 pub const VITAL: &[&str] = &[

@@ -4,7 +4,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use flaredb_node::{Beside, MemoryUse, PEER_STREAMS, PEER_VITAL, audit::Schedule, dial, peers_only, until};
+use flaredb_node::{
+    Beside, MemoryUse, PEER_FINISHING, PEER_STREAMS, PEER_VITAL, audit::Schedule, dial, peers_only, until,
+};
 use flaredb_proto::v1::{
     cluster_server::ClusterServer, kv_cas_server::KvCasServer, kv_raw_server::KvRawServer,
     maintenance_server::MaintenanceServer, namespaces_server::NamespacesServer,
@@ -63,6 +65,7 @@ fn services(node: &Arc<Node>, request_bytes_max: usize) -> GrpcServer {
         .streams(STREAMS)
         .streams(PEER_STREAMS)
         .finishing(FINISHING)
+        .finishing(PEER_FINISHING)
         .vital(PEER_VITAL)
         .service(KvCasServer::new(api.clone()).max_decoding_message_size(request_bytes_max))
         .service(KvRawServer::new(api.clone()).max_decoding_message_size(request_bytes_max))

@@ -101,8 +101,9 @@ impl Forwards {
 
 async fn run(replica: Arc<Replica>, leader: u64, endpoint: String, waiting: Queue) {
     let endpoint = replica.network.addresses.of(leader).unwrap_or(endpoint);
+    let to = forward::To { leader, endpoint: &endpoint, leadership: replica.leadership.clone() };
     tokio::select! {
-        () = forward::run(&replica.network, leader, &endpoint, waiting) => {}
+        () = forward::run(&replica.network, to, waiting) => {}
         () = replica.stop.cancelled() => {}
     }
 }

@@ -12,6 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, future, stream};
+use tokio::sync::watch;
 use tonic::{Status, Streaming};
 
 use super::{channels::Lane, client::Network};
@@ -19,7 +20,7 @@ use crate::{
     entry::COMMAND_BYTES_MAX,
     error::ProposeError,
     group::{
-        Group,
+        Group, Leadership,
         forward::{Queue, Sent, Unsent},
     },
     proto::v1::{self, forwarded_outcome::Outcome},
@@ -32,20 +33,30 @@ const UNDER_WAY_MAX: usize = 1024;
 
 type UnderWay = Arc<Mutex<BTreeMap<u64, Sent>>>;
 
-/// Sends what waits in `queue` and hands out the outcomes, until the queue closes or the stream fails.
-pub(crate) async fn run(network: &Network, leader: u64, endpoint: &str, queue: Queue) {
-    let region_id = network.region_id;
-    if let Err(status) = exchange(network, leader, endpoint, queue).await {
+/// Where a stream goes, and who knows whether it still should.
+pub(crate) struct To<'a> {
+    pub(crate) leader: u64,
+    pub(crate) endpoint: &'a str,
+    pub(crate) leadership: watch::Receiver<Leadership>,
+}
+
+/// Sends what waits in `queue` and hands out the outcomes, until another node leads, nobody can fill the queue any more,
+/// or the stream fails.
+pub(crate) async fn run(network: &Network, to: To<'_>, queue: Queue) {
+    let (region_id, leader) = (network.region_id, to.leader);
+    if let Err(status) = exchange(network, to, queue).await {
         tracing::debug!(region_id, leader, %status, "a stream of forwarded proposals was lost");
     }
 }
 
-async fn exchange(network: &Network, leader: u64, endpoint: &str, queue: Queue) -> Result<(), Status> {
+async fn exchange(network: &Network, to: To<'_>, queue: Queue) -> Result<(), Status> {
+    let To { leader, endpoint, leadership } = to;
     let client = network.channels.client(endpoint, Lane::Log);
     let mut client = client.map_err(|error| Status::unavailable(error.to_string()))?;
     let under_way = UnderWay::default();
     let route = Some(network.route(leader));
-    let requests = Requests { queue, held: None, route, next_id: 0, under_way: Arc::clone(&under_way) };
+    let mine = Arc::clone(&under_way);
+    let requests = Requests { queue, leader, leadership, held: None, route, next_id: 0, under_way: mine };
     let answers = client.forward(stream::unfold(requests, Requests::next)).await?;
     let mut answers = answers.into_inner();
     while let Some(message) = answers.message().await? {
@@ -62,6 +73,8 @@ async fn exchange(network: &Network, leader: u64, endpoint: &str, queue: Queue) 
 /// What goes out on a stream.
 struct Requests {
     queue: Queue,
+    leader: u64,
+    leadership: watch::Receiver<Leadership>,
     /// Taken from the queue, and too large for the message before.
     held: Option<Unsent>,
     route: Option<v1::Route>,
@@ -74,13 +87,24 @@ impl Requests {
         loop {
             let first = match self.held.take() {
                 Some(held) => held,
-                None => self.queue.recv().await?,
+                None => self.recv().await?,
             };
             let proposals = self.gather(first);
             if !proposals.is_empty() {
                 return Some((v1::ForwardRequest { route: self.route.take(), proposals }, self));
             }
         }
+    }
+
+    /// What waits next; nothing once another node leads, so that the one that did is not kept from ending.
+    async fn recv(&mut self) -> Option<Unsent> {
+        let leader = Some(self.leader);
+        tokio::select! {
+            next = self.queue.recv() => return next,
+            _changed = self.leadership.wait_for(|known| known.leader != leader) => {}
+        }
+        self.queue.close();
+        self.queue.recv().await
     }
 
     /// What waits, as far as it fits into one message.
