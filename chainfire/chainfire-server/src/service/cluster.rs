@@ -15,7 +15,8 @@ use chainfire_store::{
     refusal::{self, Code, Refusal},
 };
 use flaredb_node::{PromoteError, config::is_dialable, promote, until};
-use flaredb_raft::{ChangeError, MemberStatus};
+use flaredb_raft::{ChangeError, MemberStatus, Role};
+use tokio::time::timeout;
 use tonic::{Request, Response, Status, transport::Channel};
 
 use crate::{
@@ -37,6 +38,8 @@ const UNHEALTHY: Refusal = refusal(Code::Unavailable, "etcdserver: unhealthy clu
 const PROMOTE_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a new node may take to be started and to catch up, a whole snapshot included.
 const CATCH_UP_PATIENCE: Duration = Duration::from_secs(3_600);
+/// How long a node that led waits to hear who does.
+const SUCCESSOR_PATIENCE: Duration = Duration::from_secs(2);
 /// How often a change is passed on again, where leadership has changed under it.
 const PASSES_MAX: usize = 3;
 
@@ -119,12 +122,20 @@ impl Api {
                 return pass(leader).await.map(Response::into_inner);
             }
             match here().await {
-                Err(ChangeFailed::NotLeader) => tokio::task::yield_now().await,
+                Err(ChangeFailed::NotLeader) => self.another_leads().await?,
                 Err(ChangeFailed::Told(status)) => return Err(status),
                 Ok(done) => return Ok(done),
             }
         }
         Err(status::refused(refusal::NO_LEADER))
+    }
+
+    /// Waits until this node knows another one that leads: it was the leader a moment ago.
+    async fn another_leads(&self) -> Result<(), Status> {
+        let mut leadership = self.leadership.clone();
+        let known = leadership.wait_for(|known| known.role != Role::Leader && known.leader.is_some());
+        let known = timeout(SUCCESSOR_PATIENCE, known).await;
+        known.map(drop).map_err(|_late| status::refused(refusal::NO_LEADER))
     }
 
     async fn add(&self, request: &MemberAddRequest) -> Result<MemberAddResponse, ChangeFailed> {

@@ -7,7 +7,7 @@ use chainfire_proto::etcdserverpb::{
 };
 use tonic::Code;
 
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, free_address, wait_for};
 
 fn put(key: &str, value: Vec<u8>) -> PutRequest {
     PutRequest { key: key.to_owned().into(), value: value.into(), ..PutRequest::default() }
@@ -95,5 +95,25 @@ async fn what_etcd_refuses_is_refused_in_its_words() {
         (Code::OutOfRange, "etcdserver: mvcc: required revision has been compacted"),
     ];
     assert_eq!(refused, expected.map(|(code, words)| (code, words.to_owned())));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn full_disk_refuses_writes_in_etcds_words_and_serves_reads_and_deletions() {
+    let cloud = Cloud::new();
+    let address = free_address();
+    let mut config = cloud.config(1, address, &[address]);
+    // No disk has so much room.
+    config.storage.space_low_bytes = u64::MAX / 4;
+    let node = cloud.start(config).await.unwrap();
+    let refused = wait_for("writes are refused for want of room", async || {
+        let refused = node.put("a", "1").await.err()?;
+        (refused.code() == Code::ResourceExhausted).then_some(refused)
+    })
+    .await;
+    assert_eq!(refused.message(), "etcdserver: mvcc: database space exceeded");
+    node.range("a", "").await.unwrap();
+    let deletion = DeleteRangeRequest { key: "a".into(), ..DeleteRangeRequest::default() };
+    node.kv().delete_range(deletion).await.unwrap();
     node.stop().await;
 }

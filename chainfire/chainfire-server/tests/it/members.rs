@@ -49,6 +49,21 @@ async fn node_that_is_added_votes_once_it_has_caught_up_and_can_be_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn leader_can_be_asked_to_remove_itself() {
+    let cloud = Cloud::new();
+    let mut nodes = cloud.three().await;
+    let leader = nodes.remove(0);
+    let id = leader.config.node.id;
+    let left = leader.cluster().member_remove(MemberRemoveRequest { id }).await.unwrap().into_inner().members;
+    assert_eq!(left.len(), 2);
+    nodes[0].put("after", "1").await.unwrap();
+    assert!(members(&nodes[1]).await.iter().all(|(member, ..)| *member != id));
+    for node in nodes.into_iter().chain([leader]) {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn learner_stays_one_until_it_is_promoted_and_members_are_named_as_etcd_does() {
     let cloud = Cloud::new();
     let first = cloud.single().await;
