@@ -12,18 +12,20 @@ mod load;
 mod nemesis;
 mod network;
 mod subject;
+mod v3;
 mod verdict;
 
 use std::{
     fmt::Write as _,
+    ops::Range,
     path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
-use clap::Args;
-use rand::{SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
+use clap::{Args, ValueEnum};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 
 pub(crate) use self::network::enter;
 use self::{
@@ -31,16 +33,21 @@ use self::{
     flaredb::Flaredb,
     nemesis::{Arena, Fault, name_of},
     subject::{Load as _, Subject},
+    v3::{Chainfire, Etcd, V3},
 };
 
 /// From so many seconds on, faults last as long as they can, the first of each kind.
 const LONG_S: u64 = 150;
+/// Requests that are noted between two kills of a leader.
+const REQUESTS_BETWEEN_KILLS: Range<usize> = 100..300;
 const ALL: &str = "all";
+/// No fault at all, to see that the checks accept what is not broken.
+const NONE: &str = "none";
 
 /// Which faults, and for how long.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
-    /// `all`, or names of faults, separated by commas.
+    /// `all`, `none`, or names of faults, separated by commas.
     #[arg(long, default_value = ALL)]
     faults: String,
     /// How long to go on with faults; each of those chosen happens at least once.
@@ -49,6 +56,33 @@ pub(crate) struct Options {
     /// Makes the same choices again; by default a new one, which is printed.
     #[arg(long)]
     seed: Option<u64>,
+}
+
+/// Which faults, for how long, and done to what.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct V3Options {
+    /// Break this program instead, which speaks the same API.
+    #[arg(long, value_enum)]
+    peer: Option<Peer>,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// A program that speaks etcd's v3 API.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Peer {
+    /// etcd's own.
+    Etcd,
+}
+
+impl V3Options {
+    /// What is broken, and how.
+    pub(crate) fn chosen(self) -> (Store, Options) {
+        match self.peer {
+            None => (Store::Chainfire, self.options),
+            Some(Peer::Etcd) => (Store::Etcd, self.options),
+        }
+    }
 }
 
 impl Options {
@@ -61,6 +95,9 @@ impl Options {
         if self.faults == ALL {
             return Ok(S::FAULTS.to_vec());
         }
+        if self.faults == NONE {
+            return Ok(Vec::new());
+        }
         self.faults.split(',').map(|name| named::<S>(name.trim())).collect()
     }
 }
@@ -69,38 +106,47 @@ fn named<S: Subject>(name: &str) -> Result<Fault> {
     let found = S::FAULTS.iter().find(|&&fault| name_of(fault).eq_ignore_ascii_case(name));
     found.copied().with_context(|| {
         let names: Vec<_> = S::FAULTS.iter().map(|&fault| name_of(fault)).collect();
-        format!("{name:?} is no fault of {}; they are: all, {}", S::NAME, names.join(", "))
+        format!("{name:?} is no fault of {}; they are: all, none, {}", S::NAME, names.join(", "))
     })
 }
 
+/// What is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Store {
+    /// FlareDB.
+    Flaredb,
+    /// ChainFire.
+    Chainfire,
+    /// etcd's own program.
+    Etcd,
+}
+
 /// What a run came to.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Report {
     /// Its lines, for people.
     pub(crate) lines: Vec<String>,
     /// Whether everything held.
     pub(crate) passed: bool,
+    /// How long it took after each kill of a leader until a write went on, where that was measured.
+    pub(crate) waits: Vec<Duration>,
 }
 
 /// Runs, and prints as it goes. Logs and notes are kept when something did not hold.
 ///
 /// # Errors
 /// When the folder for them cannot be made, or a name is none of a fault.
-pub(crate) async fn run(options: Options) -> Result<ExitCode> {
-    run_with::<Flaredb>(options).await
-}
-
 #[expect(clippy::print_stdout, reason = "the report is this command's result")]
-async fn run_with<S: Subject>(options: Options) -> Result<ExitCode> {
+pub(crate) async fn run(store: Store, options: Options) -> Result<ExitCode> {
     let seed = options.seed.unwrap_or_else(rand::random);
     println!(
         "seed {seed} (repeat with: cargo xtask e2e {} --faults {} --secs {} --seed {seed})",
-        S::NAME,
+        store.name(),
         options.faults,
         options.secs
     );
     let root = tempfile::Builder::new().prefix("photon-e2e-").tempdir()?;
-    let passed = play::<S>(&options, seed, root.path(), &mut |line| println!("{line}")).await?;
+    let passed = store.play(&options, seed, root.path(), &mut |line| println!("{line}")).await?;
     if !passed {
         println!("logs and notes are kept in {}", root.keep().display());
     }
@@ -119,13 +165,49 @@ async fn play<S: Subject>(
     say: &mut dyn FnMut(&str),
 ) -> Result<bool> {
     let faults = options.chosen::<S>()?;
+    let mut arena = arena::<S>(folder, seed).await?;
+    arena.long = options.secs >= LONG_S;
+    let mut tally = Tally::default();
+    let outcome = tally.break_things(&mut arena, &faults, Duration::from_secs(options.secs), say).await;
+    let broken = judged(&mut arena, outcome, say).await?;
+    say(&tally.words(&faults));
+    broken.iter().for_each(|violation| say(&format!("  BROKEN {violation}")));
+    Ok(broken.is_empty())
+}
+
+/// Kills the leader so often, and notes how long it took each time until a write went on.
+async fn kill_leaders<S: Subject>(kills: usize, seed: u64, folder: &Path, report: &mut Report) -> Result<()> {
+    let mut arena = arena::<S>(folder, seed).await?;
+    let (waits, lines) = (&mut report.waits, &mut report.lines);
+    let outcome = async {
+        for _ in 0..kills {
+            let between = arena.random.random_range(REQUESTS_BETWEEN_KILLS);
+            arena.load.goes_on(between).await?;
+            waits.push(arena.lose_leader().await?);
+        }
+        Ok(())
+    };
+    let outcome = outcome.await;
+    let broken = judged(&mut arena, outcome, &mut |line| lines.push(line.to_owned())).await?;
+    report.passed = broken.is_empty();
+    report.lines.extend(broken);
+    Ok(())
+}
+
+/// A cluster in a folder, and clients at work.
+async fn arena<S: Subject>(folder: &Path, seed: u64) -> Result<Arena<S>> {
     let cluster = Cluster::<S>::start(folder, Disks::Small).await?;
     S::furnish(&cluster).await?;
     let load = S::Load::start(&cluster, seed)?;
-    let (random, long) = (StdRng::seed_from_u64(seed), options.secs >= LONG_S);
-    let mut arena = Arena { cluster, load, random, long };
-    let mut tally = Tally::default();
-    let outcome = tally.break_things(&mut arena, &faults, Duration::from_secs(options.secs), say).await;
+    Ok(Arena { cluster, load, random: StdRng::seed_from_u64(seed), long: false })
+}
+
+/// What does not hold after all that was done to the cluster.
+async fn judged<S: Subject>(
+    arena: &mut Arena<S>,
+    outcome: Result<()>,
+    say: &mut dyn FnMut(&str),
+) -> Result<Vec<String>> {
     let mut broken = Vec::new();
     if let Err(error) = outcome {
         say(&format!("  BROKEN {error:#}"));
@@ -133,8 +215,7 @@ async fn play<S: Subject>(
         // What clients saw is looked at all the same, which takes all nodes.
         arena.cluster.revive()?;
     }
-    let judged = S::judge(&mut arena).await;
-    match judged {
+    match S::judge(arena).await {
         Ok(verdict) => {
             verdict.lines.iter().for_each(|line| say(line));
             broken.extend(verdict.violations);
@@ -144,9 +225,7 @@ async fn play<S: Subject>(
     if !broken.is_empty() {
         arena.cluster.keep_logs();
     }
-    say(&tally.words(&faults));
-    broken.iter().for_each(|violation| say(&format!("  BROKEN {violation}")));
-    Ok(broken.is_empty())
+    Ok(broken)
 }
 
 /// The faults that were proved.
@@ -165,6 +244,10 @@ impl Tally {
         say: &mut dyn FnMut(&str),
     ) -> Result<()> {
         arena.load.goes_on(100).await.context("the load did not begin")?;
+        if faults.is_empty() {
+            tokio::time::sleep(time).await;
+            return Ok(());
+        }
         let long = arena.long;
         let started = Instant::now();
         let mut round = faults.to_vec();
@@ -207,7 +290,9 @@ impl Tally {
 #[derive(Clone, Debug)]
 pub(crate) enum Work {
     /// Faults, and checks of what clients saw.
-    Faults(Options),
+    Faults(Store, Options),
+    /// ChainFire's leader is killed so often.
+    LeaderKills(usize),
     /// A dead node is replaced in a cluster that holds so many records of 4 KiB.
     Replacement {
         /// How many.
@@ -269,22 +354,56 @@ fn play_apart(
     enter()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
-        let mut lines = Vec::new();
-        let mut say = |line: &str| lines.push(line.to_owned());
-        let work = async {
-            match work {
-                Work::Faults(options) => play::<Flaredb>(options, seed, folder, &mut say).await,
-                Work::Replacement { records } => {
-                    flaredb::replace::play(folder, *records, &mut say).await.map(|()| true)
-                }
-            }
-        };
-        let passed = tokio::select! {
-            passed = work => passed?,
+        let mut report = Report::default();
+        tokio::select! {
+            done = work.done(seed, folder, &mut report) => done?,
             _ = stopped => bail!("interrupted"),
-        };
-        Ok(Report { lines, passed })
+        }
+        Ok(report)
     })
+}
+
+impl Work {
+    async fn done(&self, seed: u64, folder: &Path, report: &mut Report) -> Result<()> {
+        let Report { lines, passed, .. } = report;
+        let mut say = |line: &str| lines.push(line.to_owned());
+        match self {
+            Self::Faults(store, options) => *passed = store.play(options, seed, folder, &mut say).await?,
+            Self::Replacement { records } => {
+                flaredb::replace::play(folder, *records, &mut say).await?;
+                *passed = true;
+            }
+            Self::LeaderKills(kills) => {
+                kill_leaders::<V3<Chainfire>>(*kills, seed, folder, report).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Store {
+    async fn play(
+        self,
+        options: &Options,
+        seed: u64,
+        folder: &Path,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<bool> {
+        match self {
+            Self::Flaredb => play::<Flaredb>(options, seed, folder, say).await,
+            Self::Chainfire => play::<V3<Chainfire>>(options, seed, folder, say).await,
+            Self::Etcd => play::<V3<Etcd>>(options, seed, folder, say).await,
+        }
+    }
+
+    /// The words after `cargo xtask e2e` that choose it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Flaredb => Flaredb::NAME,
+            Self::Chainfire => V3::<Chainfire>::NAME,
+            Self::Etcd => V3::<Etcd>::NAME,
+        }
+    }
 }
 
 #[cfg(test)]

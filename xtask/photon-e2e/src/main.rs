@@ -75,7 +75,12 @@ fn run(verb: Verb) -> Result<ExitCode> {
         }
         Verb::Run(scenarios::Options { what: Some(scenarios::What::Flaredb(options)), .. }) => {
             faults::enter()?;
-            until_interrupted(faults::run(options))
+            until_interrupted(faults::run(faults::Store::Flaredb, options))
+        }
+        Verb::Run(scenarios::Options { what: Some(scenarios::What::Chainfire(options)), .. }) => {
+            faults::enter()?;
+            let (store, options) = options.chosen();
+            until_interrupted(faults::run(store, options))
         }
         Verb::Run(options) => until_interrupted(scenarios::run(options)),
     }

@@ -47,6 +47,8 @@ pub(crate) struct Options {
 pub(crate) enum What {
     /// Break a FlareDB cluster under load in every way, and check what its clients saw.
     Flaredb(crate::faults::Options),
+    /// Do the same to a ChainFire cluster, or to one of etcd.
+    Chainfire(crate::faults::V3Options),
 }
 
 /// What a scenario is given.
@@ -96,6 +98,7 @@ fn all() -> impl Iterator<Item = Scenario> {
         Flaredb leaders::no_write_is_lost_when_the_leader_is_killed_twenty_times_under_64_writers,
         Flaredb faults::flaredb_keeps_its_promises_under_faults,
         Flaredb faults::dead_node_is_replaced_under_load,
+        Chainfire faults::no_write_is_lost_when_chainfires_leader_is_killed_twenty_times,
         Flaredb scale::scan_beside_a_writer_is_of_one_revision_and_takes_little_memory,
         Flaredb scale::killed_node_serves_what_it_held_within_ten_seconds,
         Embedded conformance::embedded_backend_passes_the_conformance_suite,

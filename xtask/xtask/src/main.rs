@@ -40,7 +40,8 @@ enum Verb {
     /// Run clusters of real processes, break them, and look whether anything was lost.
     ///
     /// Options are those of the scenarios: --seed S, --filter F, --backend embedded|flaredb, --keep. Or, for faults of
-    /// all kinds and checks of what clients saw: flaredb --faults all|NAME,... --secs N [--seed S]. With --release,
+    /// all kinds and checks of what clients saw: flaredb --faults all|none|NAME,... --secs N [--seed S], or
+    /// chainfire, or chainfire --peer etcd, with the same. With --release,
     /// everything is built for release.
     E2e {
         /// Handed over to the scenarios.

@@ -4,7 +4,9 @@
 //! replay holds the clients' notes against them and against time, porcupine decides each key without them.
 
 pub(super) mod eventual;
+pub(super) mod lease;
 pub(super) mod linear;
+pub(super) mod mvcc;
 pub(super) mod replay;
 pub(super) mod watch;
 
@@ -26,6 +28,19 @@ pub(super) struct Event {
     pub(super) value: Option<String>,
     /// The version before; 0: there was none.
     pub(super) previous: u64,
+    /// What etcd's model of data adds to a write.
+    pub(super) meta: Option<Meta>,
+}
+
+/// What etcd's model of data adds to a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub(super) struct Meta {
+    /// The revision that created the key.
+    pub(super) create_revision: u64,
+    /// How often it was written since then.
+    pub(super) version: u64,
+    /// The lease that it is tied to; 0: none.
+    pub(super) lease: i64,
 }
 
 /// Places where something does not hold.
@@ -65,6 +80,6 @@ pub(super) mod examples {
     /// A revision that changed the key.
     pub(crate) fn revision(revision: u64, value: Option<&str>, previous: u64) -> Revision {
         let value = value.map(str::to_owned);
-        Revision { revision, events: vec![Event { key: "k".to_owned(), value, previous }] }
+        Revision { revision, events: vec![Event { key: "k".to_owned(), value, previous, meta: None }] }
     }
 }

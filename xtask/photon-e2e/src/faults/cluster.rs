@@ -5,6 +5,7 @@
 
 mod disk;
 mod folders;
+mod plan;
 
 use std::{path::Path, process::ExitStatus, time::Duration};
 
@@ -17,6 +18,7 @@ use nix::{
 pub(super) use self::{
     disk::{Disk, Disks},
     folders::{Folders, Member},
+    plan::{CLUSTER, Plan, url},
 };
 use super::{
     network::Network,
@@ -88,13 +90,21 @@ impl<S: Subject> Cluster<S> {
     /// When it cannot be started.
     pub(super) fn settle(&mut self, slot: usize, members: &[Member]) -> Result<u64> {
         let id = self.next_id;
-        self.next_id += 1;
+        self.settle_as(id, slot, members)?;
+        Ok(id)
+    }
+
+    /// The same with an id that was given to it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(super) fn settle_as(&mut self, id: u64, slot: usize, members: &[Member]) -> Result<()> {
+        self.next_id = self.next_id.max(id.saturating_add(1));
         let words = self.subject.prepare(&self.folders, Member { id, slot }, members)?;
         let settled = self.slot_mut(slot)?;
         settled.id = Some(id);
         settled.words = words;
-        self.run(slot, &[])?;
-        Ok(id)
+        self.run(slot, &[])
     }
 
     /// Ends what is in a slot for good, and empties its disk.
@@ -172,6 +182,11 @@ impl<S: Subject> Cluster<S> {
         &self.subject
     }
 
+    /// The id that the next node will have.
+    pub(super) fn next_id(&self) -> u64 {
+        self.next_id
+    }
+
     /// Copies what a node has logged on its disk to where it outlives the disks.
     pub(super) fn keep_logs(&self) {
         let Some(name) = S::KEPT else { return };
@@ -226,7 +241,7 @@ impl<S: Subject> Cluster<S> {
     pub(super) fn stop(&mut self, slot: usize) -> Result<()> {
         let mut process = self.slot_mut(slot)?.process.take().context("it does not run")?;
         let status = process.terminate()?;
-        ensure!(status.success(), "after SIGTERM it ended with {status}: {}", process.last_words());
+        ensure!(S::ended_well(status), "after SIGTERM it ended with {status}: {}", process.last_words());
         Ok(())
     }
 

@@ -4,7 +4,6 @@ mod eventual_cut;
 mod feed;
 mod load;
 mod membership;
-mod plan;
 pub(super) mod replace;
 mod strangers;
 mod verdict;
@@ -16,9 +15,8 @@ use flaredb_client::{ClientConfig, Error, RdbClient, Tls};
 use flaredb_proto::v1::{CreateNamespaceRequest, NamespaceMode, StatusResponse};
 use photon_runtime::client::ClientTls;
 
-use self::plan::{Plan, url};
 use super::{
-    cluster::{Cluster, Disks, Folders, Member, SLOTS},
+    cluster::{Cluster, Disks, Folders, Member, Plan, SLOTS, url},
     nemesis::{Arena, Fault, Proof, name_of},
     subject::{Role, Standing, Subject},
     verdict::Verdict,
@@ -28,6 +26,14 @@ use super::{
 const STRONG: &str = "strong";
 /// The namespace of timestamped writes.
 const EVENTUAL: &str = "eventual";
+
+/// Much is cut from the log and much is kept of history, so that short absences need snapshots and every revision can
+/// be read back.
+const SMALL: &str = "[storage]\nlog_entries_kept = 200\ncheckpoint_interval_ms = 1000\n\
+                       history_revisions_max = 10000000\nhistory_age_min_ms = 86400000\naudit_interval_ms = 5000\n";
+
+/// The log is cut soon, so that a new node needs a snapshot; everything else is as users have it.
+const LARGE: &str = "[storage]\nlog_entries_kept = 100\ncheckpoint_interval_ms = 1000\n";
 
 const STATUS_TIMEOUT: Duration = Duration::from_millis(700);
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(20);
@@ -72,7 +78,11 @@ impl Subject for Flaredb {
     const KEPT: Option<&'static str> = Some("node/state/LOG");
 
     fn new(folders: &Folders, disks: Disks) -> Result<Self> {
-        let plan = Plan::new(folders, disks)?;
+        let storage: fn(Member) -> String = match disks {
+            Disks::Small => |_| SMALL.to_owned(),
+            Disks::Large => |_| LARGE.to_owned(),
+        };
+        let plan = Plan::new(folders, "flaredb", storage)?;
         let credentials = plan.credentials()?;
         let client = |slot| connect(&credentials, vec![url(slot)], STATUS_TIMEOUT);
         let status = (0..SLOTS).map(client).collect::<Result<_>>()?;
@@ -131,8 +141,8 @@ impl Subject for Flaredb {
         }
     }
 
-    async fn clock_ms(cluster: &Cluster<Self>, slot: usize) -> Result<u64> {
-        Ok(cluster.client(&[slot], CLOCK_TIMEOUT)?.maintenance().examine().await?.clock_ms)
+    async fn clock_ms(cluster: &Cluster<Self>, slot: usize) -> Result<Option<u64>> {
+        Ok(Some(cluster.client(&[slot], CLOCK_TIMEOUT)?.maintenance().examine().await?.clock_ms))
     }
 
     async fn hand_over(cluster: &Cluster<Self>, slot: usize) -> Result<()> {

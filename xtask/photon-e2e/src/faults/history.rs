@@ -22,11 +22,16 @@ pub(super) const NEVER: u64 = u64::MAX;
 /// Keys with requests that are decided key by key start so.
 pub(super) const REGISTERS: &str = "register/";
 
+/// Keys that belong to leases start so; who deletes them is the store.
+pub(super) const LEASED: &str = "lease/";
+
 /// A request to keys with versions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) enum Did {
     /// Reads.
     Get,
+    /// Reads all keys that begin with the key.
+    List,
     /// Writes, whatever is there.
     Put(String),
     /// Writes if the record is at the version.
@@ -42,6 +47,8 @@ pub(super) enum Did {
 pub(super) enum Outcome {
     /// A read: version (0: absent), value, and the namespace's revision.
     Found(u64, String, u64),
+    /// What a list found: keys with their versions, and the revision that it is of.
+    Listed(Vec<(String, u64)>, u64),
     /// A write took effect at this revision.
     Done(u64),
     /// The record was at this version instead.
@@ -76,13 +83,14 @@ impl Operation {
     pub(super) fn value(&self) -> Option<&str> {
         match &self.did {
             Did::Put(value) | Did::Swap(_, value) | Did::Pair(_, value) => Some(value),
-            Did::Get | Did::Delete(_) => None,
+            Did::Get | Did::List | Did::Delete(_) => None,
         }
     }
 
     /// Whether it may have changed something.
     pub(super) fn may_have_written(&self) -> bool {
-        self.did != Did::Get && matches!(self.outcome, Outcome::Done(_) | Outcome::Unknown(_))
+        !matches!(self.did, Did::Get | Did::List)
+            && matches!(self.outcome, Outcome::Done(_) | Outcome::Unknown(_))
     }
 }
 
@@ -138,6 +146,8 @@ pub(super) struct Recorder {
     failed: AtomicU64,
     /// When the latest acknowledged write of a Strong namespace was sent, by [`Recorder::now_ms`].
     acknowledged_call_ms: AtomicU64,
+    /// From when to when something was broken.
+    broken_ms: Mutex<Vec<(u64, u64)>>,
 }
 
 impl Recorder {
@@ -151,6 +161,7 @@ impl Recorder {
             acknowledged: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             acknowledged_call_ms: AtomicU64::new(0),
+            broken_ms: Mutex::default(),
         }
     }
 
@@ -194,7 +205,7 @@ impl Recorder {
             Outcome::Failed(_) => {
                 self.failed.fetch_add(1, Ordering::SeqCst);
             }
-            Outcome::Found(..) | Outcome::Conflict(_) => {}
+            Outcome::Found(..) | Outcome::Listed(..) | Outcome::Conflict(_) => {}
         }
         lock(&self.operations).push(operation);
     }
@@ -211,6 +222,16 @@ impl Recorder {
             RawOutcome::Found(_) => {}
         }
         lock(&self.raw).push(operation);
+    }
+
+    /// Notes that something was broken from then until now.
+    pub(super) fn note_broken(&self, since_ms: u64) {
+        lock(&self.broken_ms).push((since_ms, self.now_ms()));
+    }
+
+    /// From when to when something was broken.
+    pub(super) fn broken(&self) -> Vec<(u64, u64)> {
+        lock(&self.broken_ms).clone()
     }
 
     /// Everything that was noted, by the time of its call.

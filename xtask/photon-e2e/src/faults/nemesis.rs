@@ -21,6 +21,7 @@ use rand::{RngExt as _, rngs::StdRng};
 pub(super) use self::{lag::CAUGHT_UP_AT_MOST, links::both_ways, membership::CHANGED_AT_MOST};
 use super::{
     cluster::Cluster,
+    history::Recorder,
     subject::{Load as _, Subject},
 };
 
@@ -107,8 +108,34 @@ impl<S: Subject> Arena<S> {
     /// # Errors
     /// When the fault had no effect, or the cluster did not get over it.
     pub(super) async fn suffer(&mut self, fault: Fault) -> Result<Proof> {
-        let proof = match fault {
-            Fault::KillLeader => self.kill_leader().await,
+        self.get_over(async |arena| arena.strike(fault).await).await
+    }
+
+    /// Does something, and waits until every node is ready and clients are served.
+    async fn get_over<T>(&mut self, breaking: impl AsyncFnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let since_ms = self.now_ms();
+        let done = breaking(self).await;
+        let ready = self.cluster.ready().await;
+        self.load.recorder().note_broken(since_ms);
+        let done = done?;
+        ready.context("not every node was ready again")?;
+        let since = self.now_ms();
+        self.load.resumed(since).await.context("writes did not go on")?;
+        self.load.goes_on(REQUESTS_BETWEEN).await?;
+        Ok(done)
+    }
+
+    /// Kills the leader; returns how long it took from its end until a write was acknowledged that was sent after it.
+    ///
+    /// # Errors
+    /// When there was no election, or the cluster did not get over it.
+    pub(super) async fn lose_leader(&mut self) -> Result<Duration> {
+        self.get_over(async |arena| arena.leader_dies().await).await.map(|(_, resumed)| resumed)
+    }
+
+    async fn strike(&mut self, fault: Fault) -> Result<Proof> {
+        match fault {
+            Fault::KillLeader => self.leader_dies().await.map(|(proof, _)| proof),
             Fault::KillAny => self.kill_any().await,
             Fault::KillAll => self.kill_all().await,
             Fault::PauseLeader => self.pause_leader().await,
@@ -128,12 +155,12 @@ impl<S: Subject> Arena<S> {
             Fault::ForeignNode | Fault::TwinNode | Fault::LaggingLearner | Fault::EventualCut => {
                 S::suffer(self, fault).await
             }
-        }?;
-        self.cluster.ready().await.context("not every node was ready again")?;
-        let since = self.now_ms();
-        self.load.resumed(since).await.context("writes did not go on")?;
-        self.load.goes_on(REQUESTS_BETWEEN).await?;
-        Ok(proof)
+        }
+    }
+
+    /// The notes of the clients.
+    pub(super) fn recorder(&self) -> &Recorder {
+        self.load.recorder()
     }
 
     /// Milliseconds since the start of the run.

@@ -2,7 +2,7 @@
 //! what its clients do and what must hold of their notes. Everything else (network, nemesis, history, checks, report)
 //! is one for all.
 
-use std::{fmt::Debug, time::Duration};
+use std::{fmt::Debug, process::ExitStatus, time::Duration};
 
 use anyhow::{Result, bail};
 
@@ -27,6 +27,11 @@ pub(super) trait Subject: Debug + Sized {
     const FAULTS: &'static [Fault];
     /// What is worth keeping from a node's disk when something did not hold: a file below its slot's.
     const KEPT: Option<&'static str>;
+
+    /// Whether a node that was asked to end did so in order.
+    fn ended_well(status: ExitStatus) -> bool {
+        status.success()
+    }
 
     /// Makes what all nodes have in common, e.g. certificates.
     ///
@@ -68,11 +73,11 @@ pub(super) trait Subject: Debug + Sized {
     /// change nothing if there is room.
     async fn refused_for_space(cluster: &Cluster<Self>, timeout: Duration) -> Option<String>;
 
-    /// What a node's wall clock tells, in milliseconds since 1970.
+    /// What a node's wall clock tells, in milliseconds since 1970; `None`: it does not say.
     ///
     /// # Errors
     /// When it does not answer in time.
-    async fn clock_ms(cluster: &Cluster<Self>, slot: usize) -> Result<u64>;
+    async fn clock_ms(cluster: &Cluster<Self>, slot: usize) -> Result<Option<u64>>;
 
     /// Asks the leader to let the node in this slot lead; what comes of it is looked at by the caller.
     ///

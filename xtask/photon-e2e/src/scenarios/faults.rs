@@ -1,21 +1,37 @@
-//! The short form of `photon-e2e run flaredb`: some faults, all checks. And a dead node that is replaced.
+//! The short form of `photon-e2e run flaredb`: some faults, all checks. A dead node that is replaced, and leaders that
+//! are killed.
+
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::{Run, say};
-use crate::faults::{Apart, Options, Work};
+use super::{
+    Run,
+    leaders::{KILLS, resumed_in_time},
+    say,
+};
+use crate::faults::{Apart, Options, Store, Work};
 
 const FAULTS: &str =
     "kill-leader,pause-leader,isolate-leader,one-way,disk-full-one,foreign-node,eventual-cut";
 const SECONDS: u64 = 25;
+const CHAINFIRE_AIM: Duration = Duration::from_millis(1_500);
 
 /// Every fault takes effect, and the checks accept what clients saw meanwhile.
 pub(super) async fn flaredb_keeps_its_promises_under_faults(run: Run) -> Result<()> {
     let options = Options::short(FAULTS, SECONDS, run.seed);
-    let report = Apart::start(Work::Faults(options), run.seed, run.folder).report().await?;
+    let report = Apart::start(Work::Faults(Store::Flaredb, options), run.seed, run.folder).report().await?;
     report.lines.iter().for_each(|line| say(line));
     ensure!(report.passed, "a promise was broken");
     Ok(())
+}
+
+/// Everything that was acknowledged is there afterwards, and clients never saw anything else.
+pub(super) async fn no_write_is_lost_when_chainfires_leader_is_killed_twenty_times(run: Run) -> Result<()> {
+    let report = Apart::start(Work::LeaderKills(KILLS), run.seed, run.folder).report().await?;
+    report.lines.iter().for_each(|line| say(line));
+    ensure!(report.passed, "a promise was broken");
+    resumed_in_time(report.waits, "8 clients", CHAINFIRE_AIM)
 }
 
 /// The short form.

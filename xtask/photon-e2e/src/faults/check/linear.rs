@@ -93,7 +93,7 @@ fn versions(log: &[Revision]) -> HashMap<(&str, Option<&str>, u64), u64> {
 fn step_of(operation: &Operation, made: &HashMap<(&str, Option<&str>, u64), u64>) -> Option<Step> {
     let from = match operation.did {
         Did::Swap(expected, _) | Did::Delete(expected) => Some(expected),
-        Did::Get | Did::Put(_) | Did::Pair(..) => None,
+        Did::Get | Did::List | Did::Put(_) | Did::Pair(..) => None,
     };
     match &operation.outcome {
         Outcome::Found(version, ..) | Outcome::Conflict(version) => Some(Step::Saw(*version)),
@@ -112,7 +112,7 @@ fn step_of(operation: &Operation, made: &HashMap<(&str, Option<&str>, u64), u64>
             let to = if operation.value().is_some() { revision } else { 0 };
             Some(Step::Moved { from, to, certain: false })
         }
-        Outcome::Failed(_) => None,
+        Outcome::Listed(..) | Outcome::Failed(_) => None,
     }
 }
 

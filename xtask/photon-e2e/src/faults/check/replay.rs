@@ -4,16 +4,19 @@
 //! told to have failed; a read shows the model as of the revision that it names; and revisions agree with time over the
 //! whole namespace, so that nothing is answered from before what somebody had seen already.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound::{Included, Unbounded},
+};
 
 use super::{Event, Revision, Violations};
-use crate::faults::history::{Did, NEVER, Operation, Outcome};
+use crate::faults::history::{Did, LEASED, NEVER, Operation, Outcome};
 
 /// What each key was at each revision.
 #[derive(Debug, Default)]
 struct Model<'a> {
     /// Key → the revisions that changed it, with what they made of it.
-    keys: HashMap<&'a str, BTreeMap<u64, Option<&'a str>>>,
+    keys: BTreeMap<&'a str, BTreeMap<u64, Option<&'a str>>>,
     /// Value → the first revision that wrote it.
     values: HashMap<&'a str, u64>,
     last: u64,
@@ -27,6 +30,13 @@ impl<'a> Model<'a> {
             Some((&version, Some(value))) => (version, value),
             _ => (0, ""),
         }
+    }
+
+    /// The keys that begin so, with their versions, as of a revision.
+    fn list(&self, prefix: &str, revision: u64) -> Vec<(&'a str, u64)> {
+        let keys = self.keys.range::<str, _>((Included(prefix), Unbounded)).map(|(key, _)| *key);
+        let keys = keys.take_while(|key| key.starts_with(prefix));
+        keys.map(|key| (key, self.at(key, revision).0)).filter(|(_, version)| *version > 0).collect()
     }
 
     /// Takes a revision; says what does not follow from those before it.
@@ -70,6 +80,10 @@ fn against_model(operation: &Operation, model: &Model<'_>) -> Option<String> {
         (Did::Get, Outcome::Found(version, value, revision)) => {
             *revision <= model.last && model.at(key, *revision) == (*version, value.as_str())
         }
+        (Did::List, Outcome::Listed(keys, revision)) => {
+            let found: Vec<_> = keys.iter().map(|(key, version)| (key.as_str(), *version)).collect();
+            *revision <= model.last && model.list(key, *revision) == found
+        }
         (Did::Put(value), Outcome::Done(revision)) => model.at(key, *revision) == (*revision, value.as_str()),
         (Did::Swap(expected, value), Outcome::Done(revision)) => {
             model.at(key, *revision) == (*revision, value.as_str())
@@ -87,12 +101,13 @@ fn against_model(operation: &Operation, model: &Model<'_>) -> Option<String> {
             version != expected && (*version == 0 || model.at(key, *version).0 == *version)
         }
         (_, Outcome::Failed(_) | Outcome::Unknown(_)) => true,
-        (_, Outcome::Found(..) | Outcome::Done(_) | Outcome::Conflict(_)) => false,
+        (_, Outcome::Found(..) | Outcome::Listed(..) | Outcome::Done(_) | Outcome::Conflict(_)) => false,
     };
     (!holds).then(|| format!("the history does not have what was answered: {operation:?}"))
 }
 
-/// Events that nobody asked for, or whose writers were told that they failed.
+/// Events that nobody asked for, or whose writers were told that they failed. Keys of leases end without being asked
+/// to: whether they did so when they may, another check decides.
 fn phantoms(operations: &[Operation], log: &[Revision]) -> Violations {
     let writers = operations.iter().filter(|operation| operation.may_have_written());
     let mut by_value: HashMap<&str, &Operation> = HashMap::new();
@@ -105,6 +120,7 @@ fn phantoms(operations: &[Operation], log: &[Revision]) -> Violations {
     }
     let asked = |revision: u64, event: &Event| match event.value.as_deref() {
         Some(value) => by_value.get(value).is_some_and(|writer| explains(writer, revision, event)),
+        None if event.key.starts_with(LEASED) => true,
         None => deletes
             .get(event.key.as_str())
             .is_some_and(|writers| writers.iter().any(|writer| explains(writer, revision, event))),
@@ -123,7 +139,7 @@ fn explains(writer: &Operation, revision: u64, event: &Event) -> bool {
     };
     at_its_revision
         && match &writer.did {
-            Did::Get => false,
+            Did::Get | Did::List => false,
             Did::Put(_) => writer.key == event.key,
             Did::Swap(expected, _) | Did::Delete(expected) => {
                 writer.key == event.key && *expected == event.previous
@@ -135,7 +151,9 @@ fn explains(writer: &Operation, revision: u64, event: &Event) -> bool {
 /// A note, as one point in the order of revisions.
 fn revision_of(operation: &Operation) -> Option<u64> {
     match operation.outcome {
-        Outcome::Found(_, _, revision) | Outcome::Done(revision) => Some(revision),
+        Outcome::Found(_, _, revision) | Outcome::Listed(_, revision) | Outcome::Done(revision) => {
+            Some(revision)
+        }
         // The version that was found was there, so that revision had happened.
         Outcome::Conflict(version) => Some(version),
         Outcome::Failed(_) | Outcome::Unknown(_) => None,
@@ -157,7 +175,7 @@ fn against_time(operations: &[Operation]) -> Violations {
             seen = seen.max(revision_of(earlier).unwrap_or(0));
         }
         let holds = match call.outcome {
-            Outcome::Found(_, _, revision) => revision >= seen,
+            Outcome::Found(_, _, revision) | Outcome::Listed(_, revision) => revision >= seen,
             Outcome::Done(revision) => revision > seen,
             // Of what was found instead only the key's own version is known; porcupine holds that against time.
             Outcome::Conflict(_) | Outcome::Failed(_) | Outcome::Unknown(_) => true,
@@ -272,6 +290,44 @@ mod tests {
         operations[1].called = 12;
         operations[1].returned = 13;
         assert!(!check(&operations, &log).is_empty());
+    }
+
+    #[test]
+    fn a_list_is_all_keys_of_its_revision_and_no_other() {
+        let listed = |keys: &[(&str, u64)], revision, called| {
+            let keys = keys.iter().map(|(key, version)| ((*key).to_owned(), *version)).collect();
+            operation(Did::List, Outcome::Listed(keys, revision), called, called + 1)
+        };
+        let (mut operations, log) = good();
+        operations.extend([listed(&[("k", 2)], 2, 5), listed(&[], 3, 9)]);
+        assert_eq!(check(&operations, &log), Violations::new());
+        for wrong in [listed(&[], 2, 5), listed(&[("k", 1)], 2, 5), listed(&[("k", 2), ("l", 2)], 2, 5)] {
+            rejected("does not have what was answered", |operations, _| operations.push(wrong));
+        }
+        rejected("does not have what was answered", |operations, _| operations.push(listed(&[], 9, 11)));
+        rejected("had been seen before", |operations, _| operations.push(listed(&[("k", 2)], 2, 11)));
+    }
+
+    #[test]
+    fn keys_of_leases_may_end_without_being_asked_to_and_others_may_not() {
+        let ended = |key: &str| {
+            let (mut operations, mut log) = good();
+            operations.push(Operation {
+                key: key.to_owned(),
+                ..operation(Did::Put("v".to_owned()), Outcome::Done(4), 11, 12)
+            });
+            let event = |value: Option<&str>, previous| Event {
+                key: key.to_owned(),
+                value: value.map(str::to_owned),
+                previous,
+                meta: None,
+            };
+            log.push(Revision { revision: 4, events: vec![event(Some("v"), 0)] });
+            log.push(Revision { revision: 5, events: vec![event(None, 4)] });
+            check(&operations, &log)
+        };
+        assert_eq!(ended("lease/1"), Violations::new());
+        assert_eq!(ended("other/1").len(), 1);
     }
 
     #[test]

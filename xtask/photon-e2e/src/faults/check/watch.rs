@@ -13,6 +13,8 @@ pub(in crate::faults) struct Watched {
     pub(in crate::faults) from: u64,
     /// What came, in the order in which it came; without events: progress.
     pub(in crate::faults) delivered: Vec<Revision>,
+    /// When each of that came, in milliseconds since the start of the run.
+    pub(in crate::faults) arrived_ms: Vec<u64>,
     /// How many times it had to connect anew.
     pub(in crate::faults) resumed: u32,
 }
@@ -141,7 +143,7 @@ mod tests {
     #[test]
     fn half_a_revision_is_rejected() {
         let mut whole = log();
-        whole[1].events.push(Event { key: "l".to_owned(), value: None, previous: 1 });
+        whole[1].events.push(Event { key: "l".to_owned(), value: None, previous: 1, meta: None });
         let found = check(&watched(log()), &whole);
         assert!(found[0].contains("revision 2 has"), "{found:?}");
     }

@@ -11,10 +11,10 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use super::{Flaredb, STRONG, load::revision_of, plan::url};
+use super::{Flaredb, STRONG, load::revision_of};
 use crate::faults::{
     check::{Revision, watch::Watched},
-    cluster::{Cluster, SLOTS},
+    cluster::{Cluster, SLOTS, url},
     load::watchers::Feed,
 };
 

@@ -129,6 +129,7 @@ pub(super) fn revision_of(response: flaredb_client::WatchResponse) -> Revision {
         key: text(&event.key),
         value: event.value.as_deref().map(text),
         previous: event.previous_version,
+        meta: None,
     });
     Revision { revision: response.revision, events: events.collect() }
 }

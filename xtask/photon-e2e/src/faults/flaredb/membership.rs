@@ -6,10 +6,10 @@ use anyhow::{Context as _, Result, ensure};
 use flaredb_client::{Error, RdbClient};
 use flaredb_proto::v1::Member;
 
-use super::{Flaredb, plan::url};
+use super::Flaredb;
 use crate::{
     faults::{
-        cluster::Cluster,
+        cluster::{Cluster, url},
         nemesis::{Arena, CHANGED_AT_MOST, Proof, both_ways},
         network::{End, cut},
     },

@@ -14,10 +14,10 @@ use anyhow::{Context as _, Result, ensure};
 use flaredb_client::RdbClient;
 use tokio::task::JoinSet;
 
-use super::{Flaredb, STRONG, plan::url};
+use super::{Flaredb, STRONG};
 use crate::{
     faults::{
-        cluster::{Cluster, Disks},
+        cluster::{Cluster, Disks, url},
         subject::Subject as _,
     },
     filling::{Filling, commit, put},

@@ -9,13 +9,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::{
-    Flaredb,
-    plan::{CLUSTER, Plan, command},
-};
+use super::Flaredb;
 use crate::{
     faults::{
-        cluster::Member,
+        cluster::{CLUSTER, Member, Plan},
         nemesis::{Arena, Proof},
         subject::Load as _,
     },
@@ -125,7 +122,7 @@ impl Arena<Flaredb> {
         let (config, log) =
             (folders.file(&format!("{name}.toml")), folders.logs().join(format!("{name}.log")));
         fs::write(&config, text)?;
-        self.cluster.start_beside(slot, &command(&config)?, &log)
+        self.cluster.start_beside(slot, &self.plan().command(&config)?, &log)
     }
 
     /// Starts a node a second time on the same folder, elsewhere; it must end by itself and say why.
@@ -136,7 +133,7 @@ impl Arena<Flaredb> {
         let folder = self.cluster.slot(victim)?.disk.folder().join("node");
         let (config, log) = (folders.file("second.toml"), folders.logs().join("second.log"));
         fs::write(&config, plan.configuration(us, STRANGER, &[us], CLUSTER, &folder))?;
-        let mut second = self.cluster.start_beside(slot, &command(&config)?, &log)?;
+        let mut second = self.cluster.start_beside(slot, &self.plan().command(&config)?, &log)?;
         let ended = wait_for("it to end", ENDS_AT_MOST, async || second.ended().ok().flatten()).await;
         let Ok(status) = ended else { bail!("it runs on a folder that is in use:\n{}", second.last_words()) };
         ensure!(!status.success(), "it ended with 0");

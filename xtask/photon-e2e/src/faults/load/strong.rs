@@ -104,7 +104,7 @@ impl<R: Requests> Client<R> {
             Outcome::Found(version, ..) | Outcome::Conflict(version) => *version,
             Outcome::Done(_) if matches!(did, Did::Delete(_)) => 0,
             Outcome::Done(revision) => *revision,
-            Outcome::Failed(_) | Outcome::Unknown(_) => return,
+            Outcome::Listed(..) | Outcome::Failed(_) | Outcome::Unknown(_) => return,
         };
         if self.versions.len() > 64 {
             self.versions.clear();

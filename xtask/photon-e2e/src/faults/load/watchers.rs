@@ -80,6 +80,7 @@ impl<F: Feed> Watcher<F> {
         while self.misses_some(shared) {
             let Ok(Some(revisions)) = timeout(SILENCE_AT_MOST, F::next(&mut stream)).await else { return };
             self.watched.delivered.extend(revisions);
+            self.watched.arrived_ms.resize(self.watched.delivered.len(), shared.recorder.now_ms());
             if random.random_range(0..MOVES_ONE_IN) == 0 {
                 return;
             }

@@ -1,5 +1,5 @@
-/* A wall clock that is off by as many nanoseconds as the file says that PHOTON_CLOCK names; put before libc by the
- * dynamic linker. It takes no lock and allocates nothing, because allocators tell the time as well. Waits until a time
+/* A wall clock that is off by as many nanoseconds as the file says that PHOTON_CLOCK names, in which it notes behind
+ * that what it told last, in nanoseconds since 1970; put before libc by the dynamic linker. It takes no lock and allocates nothing, because allocators tell the time as well. Waits until a time
  * of that clock go by it too, as they do by the kernel's: else a thread of RocksDB that waits for its turn to come
  * finds it still ahead, asks again without having waited, and takes a whole processor for as long as the clock is
  * behind. */
@@ -16,21 +16,31 @@
 
 #define SECOND_NS 1000000000LL
 
-static _Atomic(volatile int64_t *) offset_ns;
+static _Atomic(volatile int64_t *) file_ns;
 
-/* Threads that come here together map the same file, which harms nobody. */
-static int64_t offset(void) {
-    volatile int64_t *mapped = offset_ns;
+/* Threads that come here together map the same file, which harms nobody. NULL: there is none. */
+static volatile int64_t *file_of_clock(void) {
+    volatile int64_t *mapped = file_ns;
     if (mapped == NULL) {
         const char *path = getenv("PHOTON_CLOCK");
-        int file = path == NULL ? -1 : open(path, O_RDONLY | O_CLOEXEC);
-        if (file < 0) return 0;
-        mapped = mmap(NULL, sizeof *mapped, PROT_READ, MAP_SHARED, file, 0);
+        int file = path == NULL ? -1 : open(path, O_RDWR | O_CLOEXEC);
+        if (file < 0) return NULL;
+        mapped = mmap(NULL, 2 * sizeof *mapped, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
         close(file);
-        if (mapped == MAP_FAILED) return 0;
-        offset_ns = mapped;
+        if (mapped == MAP_FAILED) return NULL;
+        file_ns = mapped;
     }
-    return *mapped;
+    return mapped;
+}
+
+static int64_t offset(void) {
+    volatile int64_t *mapped = file_of_clock();
+    return mapped == NULL ? 0 : *mapped;
+}
+
+static void note(const struct timespec *told) {
+    volatile int64_t *mapped = file_of_clock();
+    if (mapped != NULL) mapped[1] = told->tv_sec * SECOND_NS + told->tv_nsec;
 }
 
 static struct timespec later(struct timespec when, int64_t by_ns) {
@@ -42,7 +52,10 @@ static struct timespec later(struct timespec when, int64_t by_ns) {
 
 int clock_gettime(clockid_t clock, struct timespec *now) {
     if (syscall(SYS_clock_gettime, clock, now) != 0) return -1;
-    if (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE) *now = later(*now, offset());
+    if (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE) {
+        *now = later(*now, offset());
+        note(now);
+    }
     return 0;
 }
 

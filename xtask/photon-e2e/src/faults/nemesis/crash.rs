@@ -1,12 +1,15 @@
 //! `kill -9` of one node or all, and planned restarts.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 
 use super::{Arena, Proof};
 use crate::faults::subject::{Load as _, Subject};
 
 impl<S: Subject> Arena<S> {
-    pub(super) async fn kill_leader(&mut self) -> Result<Proof> {
+    /// How long until a write went on is told as well.
+    pub(super) async fn leader_dies(&mut self) -> Result<(Proof, Duration)> {
         let (leader, term) = self.cluster.leader().await?;
         let died = self.cluster.kill_9(leader)?;
         let since = self.now_ms();
@@ -14,14 +17,15 @@ impl<S: Subject> Arena<S> {
         let (new, new_term) = self.cluster.leader_but(&[leader]).await?;
         ensure!(new_term > term, "there was no election");
         self.cluster.run(leader, &[])?;
-        Ok(Proof {
+        let proof = Proof {
             what: format!("{} led in term {term}; {died}", self.name(leader)),
             effect: format!(
                 "{} leads in term {new_term}; first new write after {} ms",
                 self.name(new),
                 resumed.as_millis()
             ),
-        })
+        };
+        Ok((proof, resumed))
     }
 
     pub(super) async fn kill_any(&mut self) -> Result<Proof> {
@@ -64,7 +68,7 @@ impl<S: Subject> Arena<S> {
         }
         let after = self.load.recorder().totals();
         Ok(Proof {
-            what: format!("{} ended with 0 after SIGTERM", stopped.join(", ")),
+            what: format!("{} ended in order after SIGTERM", stopped.join(", ")),
             effect: format!(
                 "{} writes acknowledged meanwhile, {} requests without an answer",
                 after.0 - before.0,

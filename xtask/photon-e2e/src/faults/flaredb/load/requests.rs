@@ -37,6 +37,8 @@ impl Requests for Routed {
                 let node = self.nodes.get(slot).filter(|_| !routed);
                 found(node.unwrap_or(&self.router).get(STRONG, key.to_owned()).await)
             }
+            // Scenarios of their own look at scans, which are no single request.
+            Did::List => Outcome::Failed("it is not asked for lists".to_owned()),
             Did::Swap(expected, value) => {
                 swapped(self.router.cas_put(STRONG, key, value.as_str(), *expected).await)
             }

@@ -1,4 +1,5 @@
-//! What FlareDB's nodes are started from: certificates for their addresses, a token, and a configuration file each.
+//! What nodes of ours are started from: certificates for their addresses, a token, and a configuration file each. What
+//! a configuration says of the node, its cluster and its certificates is the same for each service.
 
 use std::{
     fs,
@@ -9,43 +10,38 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use photon_runtime::client::{ClientTls, CredentialFiles};
 
-use crate::faults::{
-    cluster::{Disks, Folders, Member},
-    network::{End, address},
-};
+use super::{Folders, Member};
+use crate::faults::network::{End, address};
 
 /// Name of the cluster.
-pub(super) const CLUSTER: &str = "photon";
+pub(in crate::faults) const CLUSTER: &str = "photon";
 const PORT: u16 = 7400;
-
-/// Much is cut from the log and much is kept of history, so that short absences need snapshots and every revision can
-/// be read back.
-const SMALL: &str = "[storage]\nlog_entries_kept = 200\ncheckpoint_interval_ms = 1000\n\
-                       history_revisions_max = 10000000\nhistory_age_min_ms = 86400000\naudit_interval_ms = 5000\n";
-
-/// The log is cut soon, so that a new node needs a snapshot; everything else is as users have it.
-const LARGE: &str = "[storage]\nlog_entries_kept = 100\ncheckpoint_interval_ms = 1000\n";
 
 /// What all nodes of a run have in common.
 #[derive(Clone, Debug)]
-pub(super) struct Plan {
+pub(in crate::faults) struct Plan {
     folders: Folders,
-    storage: &'static str,
+    service: &'static str,
+    more: fn(Member) -> String,
 }
 
-/// Where the node in a slot is reached.
-pub(super) fn url(slot: usize) -> String {
+/// Where the node in a slot is reached by its peers, and FlareDB's by its clients.
+pub(in crate::faults) fn url(slot: usize) -> String {
     format!("https://{}:{PORT}", address(End::Node(slot)))
 }
 
 impl Plan {
-    /// Makes the certificate authority and the operator's token.
+    /// Makes the certificate authority and the operator's token. Of each node, `more` is the part of its configuration
+    /// that only this service has.
     ///
     /// # Errors
     /// When `photon` is not built, or a file cannot be written.
-    pub(super) fn new(folders: &Folders, disks: Disks) -> Result<Self> {
-        let storage = if disks == Disks::Small { SMALL } else { LARGE };
-        let plan = Self { folders: folders.clone(), storage };
+    pub(in crate::faults) fn new(
+        folders: &Folders,
+        service: &'static str,
+        more: fn(Member) -> String,
+    ) -> Result<Self> {
+        let plan = Self { folders: folders.clone(), service, more };
         fs::create_dir_all(folders.file("config"))?;
         let pki = plan.pki().display().to_string();
         photon(&["pki", "init", "--dir", &pki, "--cluster", CLUSTER])?;
@@ -57,7 +53,7 @@ impl Plan {
     ///
     /// # Errors
     /// When their files cannot be read.
-    pub(super) fn credentials(&self) -> Result<ClientTls> {
+    pub(in crate::faults) fn credentials(&self) -> Result<ClientTls> {
         let (ca, token) = (self.pki().join("ca.crt"), self.pki().join("admin.token"));
         Ok(ClientTls::read(&CredentialFiles { ca: Some(ca), token: Some(token), identity: None })?)
     }
@@ -66,26 +62,37 @@ impl Plan {
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub(super) fn prepare(&self, node: Member, members: &[Member]) -> Result<Vec<String>> {
+    pub(in crate::faults) fn prepare(&self, node: Member, members: &[Member]) -> Result<Vec<String>> {
         self.issue(node)?;
         let data_dir = self.folders.disk(node.slot).join("node");
-        let config = self.folders.file("config").join(format!("flaredb-{}.toml", node.id));
+        let config = self.folders.file("config").join(format!("{}-{}.toml", self.service, node.id));
         fs::write(&config, self.configuration(node, node.id, members, CLUSTER, &data_dir))?;
-        command(&config)
+        self.command(&config)
     }
 
     /// Issues a node's certificate, for the address of its slot.
     ///
     /// # Errors
     /// When `photon` refuses.
-    pub(super) fn issue(&self, node: Member) -> Result<()> {
+    pub(in crate::faults) fn issue(&self, node: Member) -> Result<()> {
         let (pki, id) = (self.pki().display().to_string(), node.id.to_string());
         let address = address(End::Node(node.slot)).to_string();
-        photon(&["pki", "issue", "--dir", &pki, "--service", "flaredb", "--node", &id, "--address", &address])
+        photon(&[
+            "pki",
+            "issue",
+            "--dir",
+            &pki,
+            "--service",
+            self.service,
+            "--node",
+            &id,
+            "--address",
+            &address,
+        ])
     }
 
     /// The text of a node's configuration; it serves with the certificate that was issued to `holder`.
-    pub(super) fn configuration(
+    pub(in crate::faults) fn configuration(
         &self,
         node: Member,
         holder: u64,
@@ -102,29 +109,30 @@ impl Plan {
         let Member { id, slot } = node;
         format!(
             "[server]\nlisten = \"{host}:{PORT}\"\nadmin_listen = \"127.0.0.1:{admin}\"\n\n\
-             [tls]\ncert = \"{pki}/flaredb-{holder}.crt\"\nkey = \"{pki}/flaredb-{holder}.key\"\nca = \"{pki}/ca.crt\"\n\n\
+             [tls]\ncert = \"{pki}/{service}-{holder}.crt\"\nkey = \"{pki}/{service}-{holder}.key\"\nca = \"{pki}/ca.crt\"\n\n\
              [auth]\ncluster = \"{CLUSTER}\"\ntokens_file = \"{pki}/tokens.toml\"\n\n\
              [node]\nid = {id}\nendpoint = \"{}\"\ndata_dir = \"{}\"\n\n\
-             [cluster]\nid = \"{cluster}\"\ninitial_members = [\n{members}]\n\n{storage}",
+             [cluster]\nid = \"{cluster}\"\ninitial_members = [\n{members}]\n\n{more}",
             url(slot),
             data_dir.display(),
-            storage = self.storage,
+            service = self.service,
+            more = (self.more)(node),
             admin = PORT + 1,
         )
+    }
+
+    /// The words that start a node.
+    ///
+    /// # Errors
+    /// When the program is not built.
+    pub(in crate::faults) fn command(&self, config: &Path) -> Result<Vec<String>> {
+        let binary = crate::cloud::binary(self.service)?.display().to_string();
+        Ok(vec![binary, "serve".to_owned(), "--config".to_owned(), config.display().to_string()])
     }
 
     fn pki(&self) -> PathBuf {
         self.folders.file("pki")
     }
-}
-
-/// The words that start a node.
-///
-/// # Errors
-/// When `flaredb` is not built.
-pub(super) fn command(config: &Path) -> Result<Vec<String>> {
-    let binary = crate::cloud::binary("flaredb")?.display().to_string();
-    Ok(vec![binary, "serve".to_owned(), "--config".to_owned(), config.display().to_string()])
 }
 
 fn photon(arguments: &[&str]) -> Result<()> {
