@@ -3,6 +3,7 @@
 //! Our server and the peer take turns under the same load; each figure is the median over the rounds, and the ratios
 //! are ours over theirs.
 
+mod chainfire;
 mod dns;
 mod echo;
 mod etcd;
@@ -11,6 +12,8 @@ mod flaredb;
 mod load;
 mod start;
 mod udp;
+mod watchers;
+mod workload;
 
 use std::{path::PathBuf, process::Command};
 
@@ -30,6 +33,9 @@ use crate::process::where_it_is_from;
 pub(crate) enum Bench {
     /// FlareDB beside etcd: durable puts, linearizable gets, compare-and-swap.
     Flaredb(Options),
+    /// A running ChainFire cluster, or any other that speaks etcd's API, beside etcd: puts, linearizable gets,
+    /// transactions, and puts that many watch.
+    Chainfire(chainfire::ChainFireOptions),
     /// FlashDNS beside an echo responder, NSD, Knot and BIND on a zone of 100,000 records.
     Dns(Options),
 }
@@ -76,6 +82,7 @@ pub(crate) struct Options {
 pub(crate) async fn run(bench: Bench) -> Result<()> {
     let (rows, options) = match bench {
         Bench::Flaredb(options) => (flaredb::measure(&options).await?, options),
+        Bench::Chainfire(options) => (chainfire::measure(&options).await?, options.shared),
         Bench::Dns(options) => (dns::measure(&options).await?, options),
     };
     ensure!(!rows.is_empty(), "no operation's name contains {:?}", options.filter);

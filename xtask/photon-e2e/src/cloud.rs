@@ -22,6 +22,7 @@ use tokio::{
 use xtask::layout;
 
 use crate::{
+    etcd::Certificates,
     ports,
     process::Process,
     wait::{Patience, wait_for},
@@ -49,10 +50,12 @@ pub(crate) enum Backend {
 /// What a cloud consists of.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
-    /// With [`Backend::Embedded`], there are no FlareDB nodes at all.
+    /// With any but [`Backend::Flaredb`], there are no FlareDB nodes at all.
     pub(crate) backend: Backend,
     /// FlareDB nodes.
     pub(crate) nodes: usize,
+    /// With [`Backend::Chainfire`], the client ports of the cluster that is started elsewhere.
+    pub(crate) key_ports: [u16; 3],
     /// Whether FlashDNS runs.
     pub(crate) dns: bool,
     /// UDP threads of FlashDNS; 0: one for each core.
@@ -70,6 +73,7 @@ impl Default for Layout {
         Self {
             backend: Backend::Flaredb,
             nodes: 1,
+            key_ports: [0; 3],
             dns: true,
             dns_workers: 0,
             services: &[],
@@ -230,6 +234,16 @@ impl Cloud {
         self.layout.certificate("flaredb", &(node + 1).to_string())
     }
 
+    /// What so many other servers can identify themselves with, which clients of this cloud believe.
+    pub(crate) fn certificates(&self, nodes: usize) -> Certificates {
+        Certificates { ca: self.ca(), nodes: (0..nodes).map(|node| self.certificate(node)).collect() }
+    }
+
+    /// The certificate and key of one of the layout's other services, for as many servers as like.
+    pub(crate) fn certificates_of(&self, service: &str) -> Certificates {
+        Certificates { ca: self.ca(), nodes: vec![self.layout.certificate(service, "1")] }
+    }
+
     /// The CA's certificate.
     pub(crate) fn ca(&self) -> PathBuf {
         self.layout.ca()
@@ -265,6 +279,7 @@ fn plan(folder: &Path, wanted: Layout) -> Result<layout::Layout> {
     Ok(layout::Layout {
         folder: folder.to_owned(),
         databases,
+        key_ports: if wanted.backend == Backend::Chainfire { wanted.key_ports.to_vec() } else { Vec::new() },
         dns: wanted.dns.then_some(dns),
         services: wanted.services.iter().map(|&service| service.to_owned()).collect(),
     })

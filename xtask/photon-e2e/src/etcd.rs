@@ -11,7 +11,6 @@ use chainfire_client::{Client, ClientConfig, Tls};
 use chainfire_proto::etcdserverpb::{StatusRequest, maintenance_client::MaintenanceClient};
 use metadata_store::{Backend, Credentials, MetadataConfig, MetadataStore, Namespace};
 use photon_runtime::client::{ClientTls, CredentialFiles};
-use tonic::transport::Channel;
 
 use crate::{ports, process::Process, wait::Patience};
 
@@ -61,16 +60,26 @@ impl Etcd {
         nodes: usize,
         certificates: Option<&Certificates>,
     ) -> Result<Self> {
+        let cluster = Self::launch(folder, nodes, certificates)?;
+        cluster.leader().await?;
+        Ok(cluster)
+    }
+
+    /// The same without waiting.
+    ///
+    /// # Errors
+    /// When etcd is not installed.
+    pub(crate) fn launch(folder: &Path, nodes: usize, certificates: Option<&Certificates>) -> Result<Self> {
         let ports = ports::free(2 * nodes)?;
         let ports: Vec<(u16, u16)> = ports.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
-        Self::start_on(folder, &ports, certificates).await
+        Self::launch_on(folder, &ports, certificates)
     }
 
     /// The same on these ports: for clients and for peers, of each node.
     ///
     /// # Errors
-    /// As [`Etcd::start`].
-    pub(crate) async fn start_on(
+    /// When etcd is not installed.
+    pub(crate) fn launch_on(
         folder: &Path,
         ports: &[(u16, u16)],
         certificates: Option<&Certificates>,
@@ -84,7 +93,6 @@ impl Etcd {
         for node in 0..ports.len() {
             cluster.start_node(node)?;
         }
-        cluster.leader().await?;
         Ok(cluster)
     }
 
@@ -127,39 +135,15 @@ impl Etcd {
     /// # Errors
     /// When nobody leads in time; with a node's last words.
     pub(crate) async fn leader(&self) -> Result<String> {
-        let patience = Patience::new("a leader of etcd", LEADER_AT_MOST);
-        loop {
-            if let Some(leader) = self.leader_now().await {
-                return Ok(leader);
-            }
-            patience.look_again().await.with_context(|| {
-                let words = self.processes().next().map(Process::last_words).unwrap_or_default();
-                format!("the first node's last words are:\n{words}")
-            })?;
-        }
+        leader_of(&self.credentials, &self.urls()).await.with_context(|| {
+            let words = self.processes().next().map(Process::last_words).unwrap_or_default();
+            format!("the first node's last words are:\n{words}")
+        })
     }
 
-    async fn leader_now(&self) -> Option<String> {
-        let mut leader = None;
-        for node in &self.nodes {
-            let channel = self.channel(&node.url, STATUS_TIMEOUT).await.ok()?;
-            let status = MaintenanceClient::new(channel).status(StatusRequest {}).await.ok()?.into_inner();
-            if status.leader == 0 {
-                return None;
-            }
-            if status.header.is_some_and(|header| header.member_id == status.leader) {
-                leader = Some(node.url.clone());
-            }
-        }
-        leader
-    }
-
-    /// A connection to a node of this URL; calls are to end within `timeout`.
-    ///
-    /// # Errors
-    /// When it cannot be reached.
-    pub(crate) async fn channel(&self, url: &str, timeout: Duration) -> Result<Channel> {
-        Ok(self.credentials.endpoint(url)?.timeout(timeout).connect().await?)
+    /// What its clients show.
+    pub(crate) fn credentials(&self) -> &ClientTls {
+        &self.credentials
     }
 
     /// A client of all nodes.
@@ -191,6 +175,35 @@ impl Etcd {
         let credentials = Credentials { ca_pem, ..Credentials::default() };
         Ok(metadata_store::open(&config, namespace, credentials).await?)
     }
+}
+
+/// Waits until every node of a cluster knows who leads, and returns the leader's client URL.
+///
+/// # Errors
+/// When nobody leads in time.
+pub(crate) async fn leader_of(credentials: &ClientTls, urls: &[String]) -> Result<String> {
+    let patience = Patience::new("a leader", LEADER_AT_MOST);
+    loop {
+        if let Some(leader) = leader_now(credentials, urls).await {
+            return Ok(leader);
+        }
+        patience.look_again().await?;
+    }
+}
+
+async fn leader_now(credentials: &ClientTls, urls: &[String]) -> Option<String> {
+    let mut leader = None;
+    for url in urls {
+        let channel = credentials.endpoint(url).ok()?.timeout(STATUS_TIMEOUT).connect().await.ok()?;
+        let status = MaintenanceClient::new(channel).status(StatusRequest {}).await.ok()?.into_inner();
+        if status.leader == 0 {
+            return None;
+        }
+        if status.header.is_some_and(|header| header.member_id == status.leader) {
+            leader = Some(url.clone());
+        }
+    }
+    leader
 }
 
 fn url(scheme: &str, port: u16) -> String {

@@ -18,11 +18,11 @@ const SECTOR_BYTES: u64 = 512;
 ///
 /// # Errors
 /// When one of them is gone.
-pub(crate) fn cpu_s<'a>(processes: impl IntoIterator<Item = &'a Process>) -> Result<f64> {
+pub(crate) fn cpu_s(pids: impl IntoIterator<Item = u32>) -> Result<f64> {
     let ticks_per_s = sysconf(SysconfVar::CLK_TCK)?.context("the kernel does not say how long a tick is")?;
     let mut ticks = 0;
-    for process in processes {
-        ticks += ticks_of(process.pid())?;
+    for pid in pids {
+        ticks += ticks_of(pid)?;
     }
     #[expect(clippy::cast_precision_loss, reason = "a figure for a table")]
     Ok(ticks as f64 / ticks_per_s as f64)
@@ -48,8 +48,8 @@ fn ticks_of(pid: u32) -> Result<u64> {
 ///
 /// # Errors
 /// When it is gone.
-pub(crate) fn resident_bytes(process: &Process) -> Result<u64> {
-    kib(process.pid(), "VmRSS:").map(|kib| kib * 1024)
+pub(crate) fn resident_bytes(pid: u32) -> Result<u64> {
+    kib(pid, "VmRSS:").map(|kib| kib * 1024)
 }
 
 /// The most memory that a process has had in RAM, in bytes, since that was last forgotten.

@@ -108,6 +108,7 @@ fn all() -> impl Iterator<Item = Scenario> {
         Chainfire conformance::chainfire_backend_with_three_etcds_passes_the_conformance_suite,
         Flaredb prefixes::each_service_owns_its_namespace_and_nothing_else,
         Embedded prefixes::flashdns_serves_from_the_embedded_backend,
+        Chainfire prefixes::flashdns_serves_from_the_chainfire_backend,
         Flaredb prefixes::flashdns_serves_from_the_flaredb_backend,
         Flaredb syscalls::no_write_is_acknowledged_before_a_quorum_has_synced_it,
         Flaredb syscalls::one_sync_serves_many_writers,

@@ -16,8 +16,10 @@ pub const CLUSTER: &str = "photon";
 pub struct Layout {
     /// Everything that the cloud keeps is below it.
     pub folder: PathBuf,
-    /// FlareDB's nodes; empty when FlashDNS keeps its zones itself.
+    /// FlareDB's nodes; empty when FlashDNS keeps its zones elsewhere.
     pub databases: Vec<Database>,
+    /// Client ports of the cluster that speaks etcd's API and keeps FlashDNS's zones; empty when there is none.
+    pub key_ports: Vec<u16>,
     /// FlashDNS, unless it is left out.
     pub dns: Option<Dns>,
     /// Services that get a certificate besides the two above.
@@ -233,22 +235,32 @@ impl Layout {
         )
     }
 
+    fn dns_metadata(&self) -> String {
+        if !self.key_ports.is_empty() {
+            return cluster("chainfire", self.key_ports.iter().map(|port| endpoint(*port)));
+        }
+        if !self.databases.is_empty() {
+            return cluster("flaredb", self.database_endpoints().into_iter());
+        }
+        format!("backend = \"embedded\"\ndata_dir = {}\n", quoted(&self.folder.join("flashdns-metadata")))
+    }
+
     fn dns_config(&self, dns: Dns) -> String {
-        let metadata = if self.databases.is_empty() {
-            format!("backend = \"embedded\"\ndata_dir = {}\n", quoted(&self.folder.join("flashdns-metadata")))
-        } else {
-            let endpoints: Vec<_> =
-                self.database_endpoints().iter().map(|url| format!("\"{url}\"")).collect();
-            format!("backend = \"flaredb\"\nendpoints = [{}]\n", endpoints.join(", "))
-        };
         format!(
-            "data_dir = {}\n\n{}\n[metadata]\n{metadata}\n[dns]\nlisten = [\"127.0.0.1:{}\"]\nworkers = {}\n",
+            "data_dir = {}\n\n{}\n[metadata]\n{}\n[dns]\nlisten = [\"127.0.0.1:{}\"]\nworkers = {}\n",
             quoted(&self.folder.join("flashdns")),
             self.common("flashdns", "1", dns.port, dns.admin_port),
+            self.dns_metadata(),
             dns.dns_port,
             dns.workers,
         )
     }
+}
+
+/// The settings of a backend that is a cluster.
+fn cluster(backend: &str, endpoints: impl Iterator<Item = String>) -> String {
+    let endpoints: Vec<_> = endpoints.map(|url| format!("\"{url}\"")).collect();
+    format!("backend = \"{backend}\"\nendpoints = [{}]\n", endpoints.join(", "))
 }
 
 fn endpoint(port: u16) -> String {
@@ -273,7 +285,8 @@ mod tests {
             .map(|number| Database { id: u64::from(number), port: 7000 + number, admin_port: 7100 + number })
             .collect();
         let dns = Dns { port: 7201, admin_port: 7301, dns_port: 5300, workers: 0 };
-        Layout { folder: "/cloud \"x\"".into(), databases, dns: Some(dns), services: Vec::new() }
+        let (key_ports, services) = (Vec::new(), Vec::new());
+        Layout { folder: "/cloud \"x\"".into(), databases, key_ports, dns: Some(dns), services }
     }
 
     #[test]
@@ -288,9 +301,12 @@ mod tests {
 
     #[test]
     fn flashdns_keeps_its_zones_itself_where_there_is_no_database() {
-        let layout = layout(0);
+        let mut layout = layout(0);
         let dns: toml::Table = layout.dns_config(layout.dns.unwrap()).parse().unwrap();
         assert_eq!(dns["metadata"]["backend"].as_str(), Some("embedded"));
+        layout.key_ports = vec![2379];
+        let dns: toml::Table = layout.dns_config(layout.dns.unwrap()).parse().unwrap();
+        assert_eq!(dns["metadata"]["endpoints"][0].as_str(), Some("https://127.0.0.1:2379"));
     }
 
     #[test]

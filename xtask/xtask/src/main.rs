@@ -39,8 +39,8 @@ enum Verb {
     Test(checks::Options),
     /// Run clusters of real processes, break them, and look whether anything was lost.
     ///
-    /// Options are those of the scenarios: --seed S, --filter F, --backend embedded|flaredb, --keep. Or, for faults of
-    /// all kinds and checks of what clients saw: flaredb --faults all|none|NAME,... --secs N [--seed S], or
+    /// Options are those of the scenarios: --seed S, --filter F, --backend embedded|flaredb|chainfire, --keep. Or, for
+    /// faults of all kinds and checks of what clients saw: flaredb --faults all|none|NAME,... --secs N [--seed S], or
     /// chainfire, or chainfire --peer etcd, with the same. With --release,
     /// everything is built for release.
     E2e {
@@ -59,7 +59,7 @@ enum Verb {
     },
     /// Check the shape of the workspace: dependency arrows, licences, sources, files.
     Tidy,
-    /// Measure beside peers in the same run: `flaredb` (etcd) or `dns` (NSD, Knot, BIND).
+    /// Measure beside peers in the same run: `flaredb` and `chainfire` (etcd) or `dns` (NSD, Knot, BIND).
     ///
     /// Options are those of the benchmark: --json FILE, --rounds N, --seconds S.
     Bench {

@@ -113,7 +113,8 @@ fn layout(folder: &Path, nodes: u16) -> Layout {
         .map(|number| Database { id: u64::from(number), port: 7000 + number, admin_port: 7100 + number })
         .collect();
     let dns = Dns { port: 7201, admin_port: 7301, dns_port: 5300, workers: 0 };
-    Layout { folder: folder.to_owned(), databases, dns: Some(dns), services: Vec::new() }
+    let (key_ports, services) = (Vec::new(), Vec::new());
+    Layout { folder: folder.to_owned(), databases, key_ports, dns: Some(dns), services }
 }
 
 /// Puts `photon` where people find it, and says where.

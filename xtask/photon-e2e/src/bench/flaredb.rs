@@ -5,59 +5,29 @@
 //! process, on at most 16 connections, and know every node: ours is `flaredb-client`, which goes to the leader; many
 //! clients of etcd are spread over all nodes, as etcd's own client does it. Every get meets a record that is there.
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
 use bytes::Bytes;
 use flaredb_client::{RdbClient, Swap};
 use flaredb_proto::v1::{CommitRequest, Write, write::Op as WriteOp};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use tonic::transport::Channel;
 
 use super::{
-    Options, Reach, Row, Side, Usage,
-    etcd::{Etcd, Theirs},
-    load::{self, Client, KEYS},
+    Options, Row, Side,
+    etcd::{self, Speakers},
+    load::{self, Client},
     start,
+    workload::{CONNECTIONS, Operation, OwnKeys, Round, VALUE_BYTES, batch, is_write, key, shared, usage},
 };
 use crate::{
     cloud::{Cloud, Layout},
-    process::{self, Process},
+    etcd::Etcd,
+    process::Process,
 };
 
-/// Bytes of a value.
-pub(super) const VALUE_BYTES: usize = 256;
-const KEY_BYTES: usize = 64;
-const CONNECTIONS: u32 = 16;
 /// Where our records are.
 pub(super) const NAMESPACE: &str = "bench";
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// Keys that each client swaps.
-const OWN_KEYS: u64 = 64;
-/// Writes of one batch.
-const BATCH: u64 = 32;
-/// In a mix, one operation in so many is a write.
-const WRITES_ONE_IN: u64 = 10;
-const FILLERS: usize = 8;
-
-/// One operation of the benchmark.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Operation {
-    /// Writes a key, whatever is there.
-    Put,
-    /// Reads a key, linearizably.
-    Get,
-    /// Nine reads for each write.
-    Mix,
-    /// Compares and swaps a key of the client's own.
-    Swap,
-    /// Writes several keys atomically.
-    Batch,
-}
 
 /// What is measured under load.
 const OPERATIONS: [(Operation, &str); 5] = [
@@ -68,69 +38,14 @@ const OPERATIONS: [(Operation, &str); 5] = [
     (Operation::Batch, "batch of 32 puts"),
 ];
 
-/// The load's key with this number, padded to 64 bytes.
-pub(super) fn key(number: u64) -> Vec<u8> {
-    padded(format!("/load/{number:016x}"))
-}
-
-fn padded(key: String) -> Vec<u8> {
-    let mut key = key.into_bytes();
-    key.resize(KEY_BYTES, b'k');
-    key
-}
-
-/// The numbers of the keys in the batch that begins with this one.
-pub(super) fn batch(first: u64) -> impl Iterator<Item = u64> {
-    (first..first + BATCH).map(|number| number % KEYS)
-}
-
-/// Whether the operation of a mix that met this number is a write.
-pub(super) fn is_write(number: u64) -> bool {
-    number.is_multiple_of(WRITES_ONE_IN)
-}
-
-/// Keys that only one client writes, with the version that its last write made.
-#[derive(Debug)]
-pub(super) struct OwnKeys {
-    owner: String,
-    versions: HashMap<Vec<u8>, u64>,
-}
-
-impl OwnKeys {
-    /// None written yet.
-    pub(super) fn of(owner: String) -> Self {
-        Self { owner, versions: HashMap::new() }
-    }
-
-    /// The own key behind a number, and the version it is at; 0: it was never written.
-    pub(super) fn pick(&self, number: u64) -> (Vec<u8>, u64) {
-        let key = padded(format!("/cas/{}/{:x}", self.owner, number % OWN_KEYS));
-        let version = self.versions.get(&key).copied().unwrap_or(0);
-        (key, version)
-    }
-
-    /// Remembers the version that a swap made.
-    pub(super) fn learned(&mut self, key: Vec<u8>, version: u64) {
-        self.versions.insert(key, version);
-    }
-}
-
 /// The two clusters.
 struct Sides {
     ours: Cloud,
     theirs: Etcd,
+    speakers: Speakers,
     seconds: u64,
-    reach: Reach,
     /// Where both keep their data.
     disk: PathBuf,
-}
-
-/// One measurement: what, by how many clients, for which time.
-#[derive(Clone, Copy)]
-struct Round {
-    operation: Operation,
-    clients: u32,
-    number: u32,
 }
 
 /// Measures everything that is asked for, the two sides in turn.
@@ -162,9 +77,9 @@ impl Sides {
         let layout = Layout { nodes: options.nodes, dns: false, ..Layout::default() };
         let ours = Cloud::start(&folder.join("flaredb"), layout).await?;
         ours.create_namespace(NAMESPACE).await?;
-        let theirs = Etcd::start(&ours, options.nodes, folder)?;
-        let (seconds, reach) = (options.seconds, options.endpoints);
-        let sides = Self { ours, theirs, seconds, reach, disk: folder.to_owned() };
+        let theirs = Etcd::start(folder, options.nodes, Some(&ours.certificates(options.nodes))).await?;
+        let speakers = Speakers::of(&theirs, options.endpoints).await?;
+        let sides = Self { ours, theirs, speakers, seconds: options.seconds, disk: folder.to_owned() };
         sides.fill().await?;
         Ok(sides)
     }
@@ -182,38 +97,22 @@ impl Sides {
 
     /// Writes every key of the load on both sides.
     async fn fill(&self) -> Result<()> {
+        self.speakers.fill().await?;
         let round = Round { operation: Operation::Batch, clients: 1, number: 0 };
-        let starts = || (0..KEYS).step_by(usize::try_from(BATCH).unwrap_or(1));
-        let theirs = self.theirs(round).await?.pop();
-        let ours = self.ours(round).await?.pop();
-        if let (Some(theirs), Some(ours)) = (theirs, ours) {
-            let writes = stream::iter(starts()).map(|first| theirs.batch(first));
-            writes.buffer_unordered(FILLERS).try_collect::<()>().await?;
-            let writes = stream::iter(starts()).map(|first| ours.batch(first));
-            writes.buffer_unordered(FILLERS).try_collect::<()>().await?;
-        }
-        Ok(())
+        let Some(ours) = self.ours(round).await?.pop() else { return Ok(()) };
+        let writes = stream::iter(etcd::batches()).map(|first| ours.batch(first));
+        writes.buffer_unordered(etcd::FILLERS).try_collect().await
     }
 
     async fn theirs_once(&self, round: Round) -> Result<Side> {
-        let clients = self.theirs(round).await?;
-        load::run(clients, self.seconds, || usage(&self.disk, &self.theirs.processes)).await
+        let clients = self.speakers.clients(round).await?;
+        let pids = pids(self.theirs.processes());
+        load::run(clients, self.seconds, || usage(&self.disk, &pids)).await
     }
 
     async fn ours_once(&self, round: Round) -> Result<Side> {
-        let clients = self.ours(round).await?;
-        load::run(clients, self.seconds, || usage(&self.disk, self.ours.processes())).await
-    }
-
-    async fn theirs(&self, round: Round) -> Result<Vec<Theirs>> {
-        let channels = self.channels(round.clients).await?;
-        let client = |(channel, keys)| Theirs {
-            operation: round.operation,
-            channel,
-            value: vec![b'v'; VALUE_BYTES],
-            keys,
-        };
-        Ok(shared(&channels, round).map(client).collect())
+        let (clients, pids) = (self.ours(round).await?, pids(self.ours.processes()));
+        load::run(clients, self.seconds, || usage(&self.disk, &pids)).await
     }
 
     async fn ours(&self, round: Round) -> Result<Vec<Ours>> {
@@ -232,33 +131,10 @@ impl Sides {
         };
         Ok(shared(&connections, round).map(client).collect())
     }
-
-    async fn channels(&self, clients: u32) -> Result<Vec<Channel>> {
-        let many = clients > 1 && self.reach == Reach::All;
-        let urls = if many { self.theirs.urls.clone() } else { vec![self.theirs.leader(&self.ours).await?] };
-        let mut open = Vec::new();
-        for (_, url) in (0..CONNECTIONS.min(clients)).zip(urls.iter().cycle()) {
-            open.push(self.ours.endpoint(url, CALL_TIMEOUT)?.connect().await?);
-        }
-        Ok(open)
-    }
 }
 
-/// What the servers of a side have used so far; both sides take turns on the same disk.
-fn usage<'a>(disk: &Path, processes: impl IntoIterator<Item = &'a Process>) -> Result<Usage> {
-    let mut usage = Usage { written_bytes: process::written_bytes(disk)?, ..Usage::default() };
-    for process in processes {
-        usage.cpu_s += process::cpu_s([process])?;
-        usage.resident_bytes = usage.resident_bytes.max(process::resident_bytes(process)?);
-    }
-    Ok(usage)
-}
-
-/// A connection, shared evenly, and keys of its own for each client.
-fn shared<C: Clone>(connections: &[C], round: Round) -> impl Iterator<Item = (C, OwnKeys)> {
-    let Round { clients, number, .. } = round;
-    let keys = (0..clients).map(move |client| OwnKeys::of(format!("{clients}-{number}-{client}")));
-    connections.iter().cloned().cycle().zip(keys)
+fn pids<'a>(processes: impl Iterator<Item = &'a Process>) -> Vec<u32> {
+    processes.map(Process::pid).collect()
 }
 
 /// One of our clients.
@@ -277,7 +153,7 @@ impl Client for Ours {
             Operation::Get => self.get(number).await,
             Operation::Mix if is_write(number) => self.commit([number].into_iter()).await,
             Operation::Mix => self.get(number).await,
-            Operation::Swap => self.swap(number).await,
+            Operation::Swap | Operation::ReadAndSwap => self.swap(number).await,
             Operation::Batch => self.batch(number).await,
         }
     }

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::{Side, Usage};
 
 /// How long clients run before their figures count.
-const WARM_UP: Duration = Duration::from_secs(1);
+pub(super) const WARM_UP: Duration = Duration::from_secs(1);
 /// Keys that the clients spread over.
 pub(crate) const KEYS: u64 = 100_000;
 const MIB: f64 = 1_048_576.0;
@@ -57,8 +57,9 @@ pub(crate) async fn run<C: Client>(
     Ok(side(&latencies, elapsed_s, before, after))
 }
 
+/// The figures of so many operations.
 #[expect(clippy::cast_precision_loss, reason = "figures for a table; 52 bits are plenty")]
-fn side(latencies: &Histogram<u64>, elapsed_s: f64, before: Usage, after: Usage) -> Side {
+pub(super) fn side(latencies: &Histogram<u64>, elapsed_s: f64, before: Usage, after: Usage) -> Side {
     let operations = latencies.len() as f64;
     Side {
         rate: operations / elapsed_s,
@@ -70,7 +71,7 @@ fn side(latencies: &Histogram<u64>, elapsed_s: f64, before: Usage, after: Usage)
     }
 }
 
-fn histogram() -> Result<Histogram<u64>> {
+pub(super) fn histogram() -> Result<Histogram<u64>> {
     Ok(Histogram::new_with_bounds(1, 60_000_000, 3)?)
 }
 

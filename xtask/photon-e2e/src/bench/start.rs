@@ -14,11 +14,13 @@ use flaredb_proto::v1::{CommitRequest, kv_cas_client::KvCasClient};
 
 use super::{
     Row, Side,
-    etcd::{Etcd, Theirs},
-    flaredb::{NAMESPACE, Operation, OwnKeys, VALUE_BYTES, put},
+    etcd::Speaker,
+    flaredb::{NAMESPACE, put},
+    workload::VALUE_BYTES,
 };
 use crate::{
     cloud::{Cloud, Layout},
+    etcd::Etcd,
     process::{self, Process},
 };
 
@@ -48,16 +50,15 @@ pub(super) async fn measure(folder: &Path, rounds: u32) -> Result<Row> {
 
 async fn etcd(cloud: &Cloud, folder: &Path) -> Result<Side> {
     let started = Instant::now();
-    let etcd = Etcd::start(cloud, 1, folder)?;
-    let url = etcd.urls.first().context("etcd has no node")?;
-    until_done(started, async || first_put(cloud, url).await).await?;
-    side(started, &etcd.processes)
+    let etcd = Etcd::launch(folder, 1, Some(&cloud.certificates(1)))?;
+    let url = etcd.urls().pop().context("etcd has no node")?;
+    until_done(started, async || first_put(cloud, &url).await).await?;
+    side(started, etcd.processes())
 }
 
 async fn first_put(cloud: &Cloud, url: &str) -> Result<()> {
     let channel = cloud.endpoint(url, CALL_TIMEOUT)?.connect().await?;
-    let (operation, keys) = (Operation::Put, OwnKeys::of(String::new()));
-    Theirs { operation, channel, value: vec![b'v'; VALUE_BYTES], keys }.put(0).await
+    Speaker::writer(channel).put(0).await
 }
 
 async fn flaredb(cloud: &mut Cloud) -> Result<Side> {
@@ -90,6 +91,6 @@ async fn until_done(started: Instant, mut ask: impl AsyncFnMut() -> Result<()>) 
 
 fn side<'a>(started: Instant, processes: impl IntoIterator<Item = &'a Process>) -> Result<Side> {
     let elapsed_s = started.elapsed().as_secs_f64();
-    let (took_us, cpu_us) = (elapsed_s * 1e6, process::cpu_s(processes)? * 1e6);
+    let (took_us, cpu_us) = (elapsed_s * 1e6, process::cpu_s(processes.into_iter().map(Process::pid))? * 1e6);
     Ok(Side { rate: 1.0 / elapsed_s, p50_us: took_us, p99_us: took_us, cpu_us, ..Side::default() })
 }

@@ -129,7 +129,7 @@ async fn phase(cloud: &Cloud, callers: &[Caller], clients: u64, length: Duration
     while started.elapsed() < length {
         tokio::time::sleep(LOOK_EVERY).await;
         for node in cloud.processes() {
-            resident_bytes_max = resident_bytes_max.max(process::resident_bytes(node)?);
+            resident_bytes_max = resident_bytes_max.max(process::resident_bytes(node.pid())?);
         }
     }
     let (served, ms) = (counts.served.load(Ordering::Relaxed), started.elapsed().as_millis());

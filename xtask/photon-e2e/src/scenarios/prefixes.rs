@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use futures::StreamExt as _;
 use metadata_store::{MetadataStore, Namespace, StoreError};
 use tokio::time::timeout;
@@ -11,6 +11,8 @@ use super::Run;
 use crate::{
     cloud::{Backend, Cloud, Layout},
     dns::dig,
+    etcd::Etcd,
+    ports,
 };
 
 const WATCHED_AT_MOST: Duration = Duration::from_secs(10);
@@ -91,7 +93,10 @@ async fn outside_is_refused(cloud: &Cloud, store: &dyn MetadataStore, service: &
 }
 
 async fn flashdns_serves(run: &Run, backend: Backend) -> Result<()> {
-    let cloud = Cloud::start(&run.folder, Layout { backend, ..Layout::default() }).await?;
+    serves(&Cloud::start(&run.folder, Layout { backend, ..Layout::default() }).await?)
+}
+
+fn serves(cloud: &Cloud) -> Result<()> {
     cloud.photon(&["dns", "zone", "create", "backend.example"])?;
     cloud.photon(&["dns", "record", "create", "backend.example", "www", "A", "192.0.2.1"])?;
     let answer = dig(cloud.dns_port(), "www.backend.example.", "A")?;
@@ -102,6 +107,21 @@ async fn flashdns_serves(run: &Run, backend: Backend) -> Result<()> {
 /// One machine, no database process: zones live in the embedded store.
 pub(super) async fn flashdns_serves_from_the_embedded_backend(run: Run) -> Result<()> {
     flashdns_serves(&run, Backend::Embedded).await
+}
+
+/// Zones live in three nodes that speak etcd's API, by TLS.
+pub(super) async fn flashdns_serves_from_the_chainfire_backend(run: Run) -> Result<()> {
+    let ports = ports::free(6)?;
+    let [a, b, c, peers @ ..] = &ports[..] else { bail!("six ports were asked for") };
+    let key_ports = [*a, *b, *c];
+    let layout = Layout { backend: Backend::Chainfire, key_ports, services: &["etcd"], ..Layout::default() };
+    let mut cloud = Cloud::prepare(&run.folder, layout)?;
+    let pairs: Vec<_> = key_ports.into_iter().zip(peers.iter().copied()).collect();
+    let keys = Etcd::launch_on(&run.folder, &pairs, Some(&cloud.certificates_of("etcd")))?;
+    keys.leader().await?;
+    cloud.start_node(0)?;
+    cloud.ready().await?;
+    serves(&cloud)
 }
 
 /// Zones live in FlareDB.

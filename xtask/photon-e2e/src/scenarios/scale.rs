@@ -65,7 +65,7 @@ async fn scan_beside_a_writer(run: Run, keys: u64) -> Result<()> {
     let writer = Writer::start(client.clone(), keys);
     writer.has_written(WRITES_BEFORE).await?;
     let node = cloud.processes().next().context("there is no node")?;
-    let before = process::resident_bytes(node)?;
+    let before = process::resident_bytes(node.pid())?;
     process::forget_resident_bytes_max(node)?;
     let (started, first) = (Instant::now(), writer.count());
     let versions = scan(&client).await?;
@@ -135,7 +135,7 @@ async fn fill_kill_and_open(run: Run, records: u64) -> Result<()> {
 /// What the node has had in RAM, if that was not too much.
 fn memory(cloud: &Cloud) -> Result<String> {
     let node = cloud.processes().next().context("there is no node")?;
-    let (now, most) = (process::resident_bytes(node)?, process::resident_bytes_max(node)?);
+    let (now, most) = (process::resident_bytes(node.pid())?, process::resident_bytes_max(node)?);
     let words = format!("{} MiB resident (VmRSS), at most {} MiB (VmHWM)", now >> 20, most >> 20);
     ensure!(most <= RESIDENT_BYTES_MAX, "{words}");
     Ok(words)

@@ -65,6 +65,7 @@ mod tests {
         let layout = Layout {
             folder: "/cloud".into(),
             databases: vec![Database { id: 1, port: 7001, admin_port: 7101 }],
+            key_ports: Vec::new(),
             dns: Some(Dns { port: 7201, admin_port: 7301, dns_port: 5300, workers: 0 }),
             services: Vec::new(),
         };

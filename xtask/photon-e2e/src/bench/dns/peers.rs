@@ -50,8 +50,8 @@ impl Server {
     /// When its process is gone.
     pub(super) fn cpu_s(&self) -> Result<f64> {
         match &self.kind {
-            Kind::Ours(cloud) => process::cpu_s(cloud.processes()),
-            Kind::Peer(process) => process::cpu_s([process]),
+            Kind::Ours(cloud) => process::cpu_s(cloud.processes().map(Process::pid)),
+            Kind::Peer(process) => process::cpu_s([process.pid()]),
         }
     }
 }
