@@ -33,9 +33,8 @@ use crate::process::where_it_is_from;
 pub(crate) enum Bench {
     /// FlareDB beside etcd: durable puts, linearizable gets, compare-and-swap.
     Flaredb(Options),
-    /// A running ChainFire cluster, or any other that speaks etcd's API, beside etcd: puts, linearizable gets,
-    /// transactions, and puts that many watch.
-    Chainfire(chainfire::ChainFireOptions),
+    /// ChainFire beside etcd: puts, linearizable gets, transactions, and puts that many watch.
+    Chainfire(Options),
     /// FlashDNS beside an echo responder, NSD, Knot and BIND on a zone of 100,000 records.
     Dns(Options),
 }
@@ -82,7 +81,7 @@ pub(crate) struct Options {
 pub(crate) async fn run(bench: Bench) -> Result<()> {
     let (rows, options) = match bench {
         Bench::Flaredb(options) => (flaredb::measure(&options).await?, options),
-        Bench::Chainfire(options) => (chainfire::measure(&options).await?, options.shared),
+        Bench::Chainfire(options) => (chainfire::measure(&options).await?, options),
         Bench::Dns(options) => (dns::measure(&options).await?, options),
     };
     ensure!(!rows.is_empty(), "no operation's name contains {:?}", options.filter);

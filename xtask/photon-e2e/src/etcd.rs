@@ -1,4 +1,9 @@
 //! Clusters of processes that serve etcd's v3 API, for whoever speaks it: scenarios, benchmarks, other projects' tools.
+//!
+//! They are etcd's own, or ChainFire's; whoever is given one need not know which.
+
+mod chainfire;
+mod peer;
 
 use std::{
     path::{Path, PathBuf},
@@ -27,7 +32,7 @@ pub(crate) struct Certificates {
     pub(crate) nodes: Vec<(PathBuf, PathBuf)>,
 }
 
-/// A cluster of etcd's own processes; they end with this value.
+/// A cluster's processes; they end with this value.
 #[derive(Debug)]
 pub(crate) struct Etcd {
     nodes: Vec<Node>,
@@ -37,21 +42,35 @@ pub(crate) struct Etcd {
 #[derive(Debug)]
 struct Node {
     url: String,
+    program: String,
     arguments: Vec<String>,
     log: PathBuf,
     running: Option<Process>,
 }
 
-/// What the nodes of a cluster have in common.
-struct Plan<'a> {
-    folder: &'a Path,
-    certificates: Option<&'a Certificates>,
-    scheme: &'static str,
-    cluster: String,
+/// Where a node listens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ports {
+    /// For clients.
+    pub(crate) client: u16,
+    /// For the other nodes.
+    pub(crate) peer: u16,
+    /// For `/readyz`, where the server has that.
+    pub(crate) admin: u16,
+}
+
+/// Free ports for so many nodes.
+///
+/// # Errors
+/// When there are too few.
+pub(crate) fn free_ports(nodes: usize) -> Result<Vec<Ports>> {
+    let ports = ports::free(3 * nodes)?;
+    let ports = ports.chunks_exact(3);
+    Ok(ports.map(|port| Ports { client: port[0], peer: port[1], admin: port[2] }).collect())
 }
 
 impl Etcd {
-    /// Starts so many nodes below `folder`, in plaintext unless there are certificates, and waits for a leader.
+    /// Starts etcd's own nodes below `folder`, in plaintext unless there are certificates, and waits for a leader.
     ///
     /// # Errors
     /// When etcd is not installed, or nobody leads in time.
@@ -60,37 +79,37 @@ impl Etcd {
         nodes: usize,
         certificates: Option<&Certificates>,
     ) -> Result<Self> {
-        let cluster = Self::launch(folder, nodes, certificates)?;
+        let cluster = Self::launch(folder, &free_ports(nodes)?, certificates)?;
         cluster.leader().await?;
         Ok(cluster)
     }
 
-    /// The same without waiting.
+    /// The same on these ports, without waiting.
     ///
     /// # Errors
     /// When etcd is not installed.
-    pub(crate) fn launch(folder: &Path, nodes: usize, certificates: Option<&Certificates>) -> Result<Self> {
-        let ports = ports::free(2 * nodes)?;
-        let ports: Vec<(u16, u16)> = ports.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
-        Self::launch_on(folder, &ports, certificates)
-    }
-
-    /// The same on these ports: for clients and for peers, of each node.
-    ///
-    /// # Errors
-    /// When etcd is not installed.
-    pub(crate) fn launch_on(
+    pub(crate) fn launch(
         folder: &Path,
-        ports: &[(u16, u16)],
+        ports: &[Ports],
         certificates: Option<&Certificates>,
     ) -> Result<Self> {
-        let scheme = if certificates.is_some() { "https" } else { "http" };
-        let members = (1..).zip(ports).map(|(number, (_, peer))| format!("n{number}={}", url(scheme, *peer)));
-        let plan = Plan { folder, certificates, scheme, cluster: members.collect::<Vec<_>>().join(",") };
         let files = CredentialFiles { ca: certificates.map(|files| files.ca.clone()), ..Default::default() };
-        let nodes = ports.iter().enumerate().map(|(number, ports)| plan.node(number, *ports)).collect();
-        let mut cluster = Self { nodes, credentials: ClientTls::read(&files)? };
-        for node in 0..ports.len() {
+        Self::run(peer::nodes(folder, ports, certificates), ClientTls::read(&files)?)
+    }
+
+    /// Starts ChainFire's nodes below `folder`, in plaintext for clients, and waits for a leader.
+    ///
+    /// # Errors
+    /// When ChainFire is not built, or nobody leads in time.
+    pub(crate) async fn start_chainfire(folder: &Path, ports: &[Ports]) -> Result<Self> {
+        let cluster = Self::run(chainfire::nodes(folder, ports)?, ClientTls::default())?;
+        cluster.leader().await?;
+        Ok(cluster)
+    }
+
+    fn run(nodes: Vec<Node>, credentials: ClientTls) -> Result<Self> {
+        let mut cluster = Self { nodes, credentials };
+        for node in 0..cluster.nodes.len() {
             cluster.start_node(node)?;
         }
         Ok(cluster)
@@ -99,10 +118,10 @@ impl Etcd {
     /// Starts a node that does not run.
     ///
     /// # Errors
-    /// When etcd is not installed.
+    /// When its program is not there.
     pub(crate) fn start_node(&mut self, node: usize) -> Result<()> {
         let node = self.nodes.get_mut(node).context("there is no such node")?;
-        node.running = Some(Process::start("etcd", &node.arguments, &node.log)?);
+        node.running = Some(Process::start(&node.program, &node.arguments, &node.log)?);
         Ok(())
     }
 
@@ -204,46 +223,4 @@ async fn leader_now(credentials: &ClientTls, urls: &[String]) -> Option<String> 
         }
     }
     leader
-}
-
-fn url(scheme: &str, port: u16) -> String {
-    format!("{scheme}://127.0.0.1:{port}")
-}
-
-impl Plan<'_> {
-    fn node(&self, number: usize, ports: (u16, u16)) -> Node {
-        let (name, client) = (format!("n{}", number + 1), url(self.scheme, ports.0));
-        let peer = url(self.scheme, ports.1);
-        let data = self.folder.join(format!("etcd-{name}")).display().to_string();
-        #[rustfmt::skip]
-        let words = [
-            "--name", &name, "--data-dir", &data, "--quota-backend-bytes", "4294967296",
-            // As large as the batches of the metadata store may be.
-            "--max-txn-ops", "4096", "--max-request-bytes", "16777216",
-            "--listen-client-urls", &client, "--advertise-client-urls", &client,
-            "--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer,
-            "--initial-cluster", &self.cluster, "--initial-cluster-state", "new",
-            "--logger", "zap", "--log-level", "error",
-        ];
-        let mut arguments: Vec<String> = words.into_iter().map(str::to_owned).collect();
-        arguments.extend(self.certificates.map(|files| files.arguments(number)).unwrap_or_default());
-        let log = self.folder.join(format!("etcd-{name}.log"));
-        Node { url: client, arguments, log, running: None }
-    }
-}
-
-impl Certificates {
-    fn arguments(&self, node: usize) -> Vec<String> {
-        let words = |path: &Path| path.display().to_string();
-        let ca = words(&self.ca);
-        let files = self.nodes.get(node).or_else(|| self.nodes.last());
-        let (cert, key) = files.map(|(cert, key)| (words(cert), words(key))).unwrap_or_default();
-        #[rustfmt::skip]
-        let arguments = [
-            "--cert-file", &cert, "--key-file", &key,
-            "--peer-cert-file", &cert, "--peer-key-file", &key, "--peer-trusted-ca-file", &ca,
-            "--peer-client-cert-auth",
-        ];
-        arguments.into_iter().map(str::to_owned).collect()
-    }
 }

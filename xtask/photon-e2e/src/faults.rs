@@ -23,7 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 
@@ -35,6 +35,7 @@ use self::{
     subject::{Load as _, Subject},
     v3::{Chainfire, Etcd, V3},
 };
+use crate::apart::Apart;
 
 /// From so many seconds on, faults last as long as they can, the first of each kind.
 const LONG_S: u64 = 150;
@@ -300,65 +301,11 @@ pub(crate) enum Work {
     },
 }
 
-/// Runs in a thread with namespaces of its own, for callers that live in the machine's.
-#[derive(Debug)]
-pub(crate) struct Apart {
-    stop: Option<tokio::sync::oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<Result<Report>>>,
-    done: tokio::sync::oneshot::Receiver<()>,
-}
-
-impl Apart {
-    /// Starts.
-    pub(crate) fn start(work: Work, seed: u64, folder: PathBuf) -> Self {
-        let (stop, stopped) = tokio::sync::oneshot::channel();
-        let (finished, done) = tokio::sync::oneshot::channel();
-        let thread = std::thread::spawn(move || {
-            let report = play_apart(&work, seed, &folder, stopped);
-            let _nobody_waits = finished.send(());
-            report
-        });
-        Self { stop: Some(stop), thread: Some(thread), done }
-    }
-
-    /// What it came to.
-    ///
-    /// # Errors
-    /// When it could not be run.
-    pub(crate) async fn report(mut self) -> Result<Report> {
-        (&mut self.done).await.context("the run ended without a word")?;
-        let thread = self.thread.take().context("the run has no thread")?;
-        let Ok(report) = thread.join() else { bail!("the run panicked") };
-        report
-    }
-}
-
-/// The thread's processes and namespaces go before this does.
-impl Drop for Apart {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::warn!("the run panicked");
-        }
-    }
-}
-
-fn play_apart(
-    work: &Work,
-    seed: u64,
-    folder: &Path,
-    stopped: tokio::sync::oneshot::Receiver<()>,
-) -> Result<Report> {
-    enter()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async {
+/// Does it in a thread with namespaces of its own, for callers that live in the machine's.
+pub(crate) fn apart(work: Work, seed: u64, folder: PathBuf) -> Apart<Report> {
+    Apart::start(move || async move {
         let mut report = Report::default();
-        tokio::select! {
-            done = work.done(seed, folder, &mut report) => done?,
-            _ = stopped => bail!("interrupted"),
-        }
+        work.done(seed, &folder, &mut report).await?;
         Ok(report)
     })
 }

@@ -4,6 +4,7 @@
 //! a temporary folder on free loopback ports, and waits on conditions, never on time. The seed is printed, and the
 //! same seed makes the same choices again. Ctrl-C drops whatever is under way, and with it every process.
 
+mod apart;
 mod bench;
 mod cloud;
 mod dns;

@@ -4,6 +4,7 @@ mod conformance;
 mod differential;
 mod edits;
 mod elections;
+mod etcdctl;
 mod faults;
 mod kills;
 mod leaders;
@@ -11,6 +12,7 @@ mod overload;
 mod prefixes;
 mod refusals;
 mod scale;
+mod suites;
 mod syscalls;
 mod writers;
 
@@ -86,6 +88,7 @@ fn by_name() -> impl Iterator<Item = Scenario> {
         Flaredb faults::dead_node_with_2_gib_is_replaced_under_load,
         Flaredb scale::scan_of_two_million_keys_is_of_one_revision_and_takes_little_memory,
         Flaredb scale::ten_gib_are_held_with_2_gib_of_memory_and_served_ten_seconds_after_a_kill,
+        Chainfire suites::suites_of_others_pass_on_etcd,
         Flaredb overload::ten_times_the_clients_are_refused_or_served_for_a_minute,
     ]
     .into_iter()
@@ -106,6 +109,7 @@ fn all() -> impl Iterator<Item = Scenario> {
         Flaredb conformance::flaredb_with_three_nodes_passes_the_conformance_suite,
         Chainfire conformance::chainfire_backend_with_one_etcd_passes_the_conformance_suite,
         Chainfire conformance::chainfire_backend_with_three_etcds_passes_the_conformance_suite,
+        Chainfire etcdctl::etcdctl_drives_etcd,
         Flaredb prefixes::each_service_owns_its_namespace_and_nothing_else,
         Embedded prefixes::flashdns_serves_from_the_embedded_backend,
         Chainfire prefixes::flashdns_serves_from_the_chainfire_backend,

@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::workspace;
 
 /// The packages that people start, each with a binary of its own.
-const SERVERS: [&str; 3] = ["flaredb-server", "flashdns-server", "photon-cli"];
+const SERVERS: [&str; 4] = ["chainfire-server", "flaredb-server", "flashdns-server", "photon-cli"];
 
 /// Builds the servers and `photon`, and says in which folder they are. Cargo shows its own progress bar.
 ///

@@ -138,11 +138,13 @@ pub fn where_it_is_from(program: &str) -> String {
     let package = match program {
         "dig" => "bind9-dnsutils",
         "etcd" => "etcd-server",
+        "etcdctl" => "etcd-client",
         "ip" => "iproute2",
         "knotd" => "knot",
         "named" => "bind9",
         "nft" => "nftables",
         "nsd" => "nsd",
+        "python3" => "python3-venv",
         "nsenter" => "util-linux",
         "strace" => "strace",
         "taskset" => "util-linux",

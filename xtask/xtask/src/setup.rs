@@ -18,16 +18,19 @@ use crate::{progress, rocksdb, workspace};
 /// What a build needs: a C++ compiler and `ar` for RocksDB, libclang for its bindings.
 const BUILD: [&str; 2] = ["g++", "libclang-dev"];
 
-/// What the tests and benchmarks need besides: clients, peers and probes.
-const TEST: [&str; 9] = [
+/// What the tests and benchmarks need besides: clients, peers and probes, and what suites of others are built with.
+const TEST: [&str; 12] = [
     "bind9",
     "bind9-dnsutils",
     "etcd-client",
     "etcd-server",
     "iproute2",
     "knot",
+    "libprotobuf-dev",
     "nftables",
     "nsd",
+    "protobuf-compiler",
+    "python3-venv",
     "strace",
 ];
 

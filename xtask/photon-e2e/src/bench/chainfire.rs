@@ -1,13 +1,11 @@
-//! ChainFire beside etcd: one driver for both, since both speak etcd's v3 API.
+//! ChainFire beside etcd: one driver for both, since both speak etcd's v3 API, in plaintext to clients.
 //!
 //! The clients are those of the other database benchmark. Watchers have a stream each; a put is sent when every watcher
 //! has received the one before.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
-use clap::Args;
-use photon_runtime::client::{ClientTls, CredentialFiles};
+use anyhow::Result;
 
 use super::{
     Options, Row, Side,
@@ -15,7 +13,10 @@ use super::{
     load, watchers,
     workload::{Operation, Round, usage},
 };
-use crate::{etcd::Etcd, process::Process};
+use crate::{
+    etcd::{Etcd, free_ports},
+    process::Process,
+};
 
 /// What is measured under load.
 const OPERATIONS: [(Operation, &str); 3] = [
@@ -27,26 +28,11 @@ const OPERATIONS: [(Operation, &str); 3] = [
 const WATCHERS: [u32; 2] = [100, 1_000];
 const WATCH: &str = "watch, put to receipt";
 
-/// How to measure.
-#[derive(Debug, Args)]
-pub(crate) struct ChainFireOptions {
-    #[command(flatten)]
-    pub(super) shared: Options,
-    /// Client URLs of the running cluster that is measured as ours.
-    #[arg(long, value_delimiter = ',', required = true, value_name = "URL")]
-    ours: Vec<String>,
-    /// Process ids of its nodes, for what they use.
-    #[arg(long, value_delimiter = ',', required = true, value_name = "PID")]
-    ours_pids: Vec<u32>,
-    /// The CA of its certificates, where it speaks TLS.
-    #[arg(long, value_name = "FILE")]
-    ours_ca: Option<PathBuf>,
-}
-
 /// One cluster under load.
 struct Cluster {
     speakers: Speakers,
     pids: Vec<u32>,
+    _servers: Etcd,
 }
 
 /// The two clusters.
@@ -54,19 +40,18 @@ struct Sides {
     ours: Cluster,
     theirs: Cluster,
     seconds: u64,
-    /// Whose writes are counted.
+    /// Where both keep their data.
     disk: PathBuf,
-    _etcd: Etcd,
 }
 
 /// Measures everything that is asked for, the two sides in turn.
 ///
 /// # Errors
 /// When a cluster cannot be reached or any operation fails.
-pub(super) async fn measure(options: &ChainFireOptions) -> Result<Vec<Row>> {
+pub(super) async fn measure(options: &Options) -> Result<Vec<Row>> {
     let folder = tempfile::tempdir()?;
     let sides = Sides::start(folder.path(), options).await?;
-    let Options { filter, clients, rounds, .. } = &options.shared;
+    let Options { filter, clients, rounds, .. } = options;
     let mut rows = Vec::new();
     for (operation, name) in OPERATIONS.into_iter().filter(|(_, name)| name.contains(filter.as_str())) {
         for clients in clients {
@@ -80,15 +65,11 @@ pub(super) async fn measure(options: &ChainFireOptions) -> Result<Vec<Row>> {
 }
 
 impl Sides {
-    async fn start(folder: &Path, options: &ChainFireOptions) -> Result<Self> {
-        let shared = &options.shared;
-        let etcd = Etcd::start(folder, shared.nodes, None).await?;
-        let pids = etcd.processes().map(Process::pid).collect();
-        let theirs = Cluster { speakers: Speakers::of(&etcd, shared.endpoints).await?, pids };
-        let ours = Cluster::running(options).await?;
-        ours.speakers.fill().await.context("our cluster cannot be filled")?;
-        theirs.speakers.fill().await.context("etcd cannot be filled")?;
-        Ok(Self { ours, theirs, seconds: shared.seconds, disk: folder.to_owned(), _etcd: etcd })
+    async fn start(folder: &Path, options: &Options) -> Result<Self> {
+        let ours = Etcd::start_chainfire(&folder.join("chainfire"), &free_ports(options.nodes)?).await?;
+        let theirs = Etcd::start(folder, options.nodes, None).await?;
+        let (ours, theirs) = (Cluster::of(ours, options).await?, Cluster::of(theirs, options).await?);
+        Ok(Self { ours, theirs, seconds: options.seconds, disk: folder.to_owned() })
     }
 
     /// The medians of some rounds; without an operation, of watchers.
@@ -119,13 +100,11 @@ impl Sides {
 }
 
 impl Cluster {
-    async fn running(options: &ChainFireOptions) -> Result<Self> {
-        let ChainFireOptions { shared, ours, ours_pids, ours_ca } = options;
-        ensure!(ours.len() == shared.nodes, "{} URLs of ours, {} nodes of etcd", ours.len(), shared.nodes);
-        let files = CredentialFiles { ca: ours_ca.clone(), ..CredentialFiles::default() };
-        let credentials = ClientTls::read(&files)?;
-        let leader = crate::etcd::leader_of(&credentials, ours).await.context("nobody leads our cluster")?;
-        let speakers = Speakers { urls: ours.clone(), leader, credentials, reach: shared.endpoints };
-        Ok(Self { speakers, pids: ours_pids.clone() })
+    /// A cluster that runs, with every key of the load.
+    async fn of(servers: Etcd, options: &Options) -> Result<Self> {
+        let speakers = Speakers::of(&servers, options.endpoints).await?;
+        speakers.fill().await?;
+        let pids = servers.processes().map(Process::pid).collect();
+        Ok(Self { speakers, pids, _servers: servers })
     }
 }

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     cloud::{Cloud, Layout},
-    etcd::Etcd,
+    etcd::{Etcd, free_ports},
     process::{self, Process},
 };
 
@@ -50,7 +50,7 @@ pub(super) async fn measure(folder: &Path, rounds: u32) -> Result<Row> {
 
 async fn etcd(cloud: &Cloud, folder: &Path) -> Result<Side> {
     let started = Instant::now();
-    let etcd = Etcd::launch(folder, 1, Some(&cloud.certificates(1)))?;
+    let etcd = Etcd::launch(folder, &free_ports(1)?, Some(&cloud.certificates(1)))?;
     let url = etcd.urls().pop().context("etcd has no node")?;
     until_done(started, async || first_put(cloud, &url).await).await?;
     side(started, etcd.processes())

@@ -33,12 +33,12 @@ pub(super) async fn flaredb_with_three_nodes_passes_the_conformance_suite(run: R
 
 /// One etcd process, crashed by SIGKILL.
 pub(super) async fn chainfire_backend_with_one_etcd_passes_the_conformance_suite(run: Run) -> Result<()> {
-    every_promise_is_kept(&Keys::start(&run.folder, 1).await?, run.seed).await
+    every_promise_is_kept(&Keys::etcd(&run.folder, 1).await?, run.seed).await
 }
 
 /// Three etcd processes, all crashed at once by SIGKILL.
 pub(super) async fn chainfire_backend_with_three_etcds_passes_the_conformance_suite(run: Run) -> Result<()> {
-    every_promise_is_kept(&Keys::start(&run.folder, 3).await?, run.seed).await
+    every_promise_is_kept(&Keys::etcd(&run.folder, 3).await?, run.seed).await
 }
 
 async fn every_promise_is_kept(harness: &dyn Harness, seed: u64) -> Result<()> {

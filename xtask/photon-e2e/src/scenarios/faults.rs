@@ -10,7 +10,7 @@ use super::{
     leaders::{KILLS, resumed_in_time},
     say,
 };
-use crate::faults::{Apart, Options, Store, Work};
+use crate::faults::{Options, Store, Work, apart};
 
 const FAULTS: &str =
     "kill-leader,pause-leader,isolate-leader,one-way,disk-full-one,foreign-node,eventual-cut";
@@ -20,7 +20,7 @@ const CHAINFIRE_AIM: Duration = Duration::from_millis(1_500);
 /// Every fault takes effect, and the checks accept what clients saw meanwhile.
 pub(super) async fn flaredb_keeps_its_promises_under_faults(run: Run) -> Result<()> {
     let options = Options::short(FAULTS, SECONDS, run.seed);
-    let report = Apart::start(Work::Faults(Store::Flaredb, options), run.seed, run.folder).report().await?;
+    let report = apart(Work::Faults(Store::Flaredb, options), run.seed, run.folder).outcome().await?;
     report.lines.iter().for_each(|line| say(line));
     ensure!(report.passed, "a promise was broken");
     Ok(())
@@ -28,7 +28,7 @@ pub(super) async fn flaredb_keeps_its_promises_under_faults(run: Run) -> Result<
 
 /// Everything that was acknowledged is there afterwards, and clients never saw anything else.
 pub(super) async fn no_write_is_lost_when_chainfires_leader_is_killed_twenty_times(run: Run) -> Result<()> {
-    let report = Apart::start(Work::LeaderKills(KILLS), run.seed, run.folder).report().await?;
+    let report = apart(Work::LeaderKills(KILLS), run.seed, run.folder).outcome().await?;
     report.lines.iter().for_each(|line| say(line));
     ensure!(report.passed, "a promise was broken");
     resumed_in_time(report.waits, "8 clients", CHAINFIRE_AIM)
@@ -46,7 +46,7 @@ pub(super) async fn dead_node_with_2_gib_is_replaced_under_load(run: Run) -> Res
 
 /// The new node catches up by snapshot and log while clients read and write, and no node takes more memory than it may.
 async fn replace(run: Run, records: u64) -> Result<()> {
-    let report = Apart::start(Work::Replacement { records }, run.seed, run.folder).report().await?;
+    let report = apart(Work::Replacement { records }, run.seed, run.folder).outcome().await?;
     report.lines.iter().for_each(|line| say(line));
     Ok(())
 }

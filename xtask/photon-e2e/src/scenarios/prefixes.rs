@@ -11,8 +11,7 @@ use super::Run;
 use crate::{
     cloud::{Backend, Cloud, Layout},
     dns::dig,
-    etcd::Etcd,
-    ports,
+    etcd::{Etcd, free_ports},
 };
 
 const WATCHED_AT_MOST: Duration = Duration::from_secs(10);
@@ -111,13 +110,12 @@ pub(super) async fn flashdns_serves_from_the_embedded_backend(run: Run) -> Resul
 
 /// Zones live in three nodes that speak etcd's API, by TLS.
 pub(super) async fn flashdns_serves_from_the_chainfire_backend(run: Run) -> Result<()> {
-    let ports = ports::free(6)?;
-    let [a, b, c, peers @ ..] = &ports[..] else { bail!("six ports were asked for") };
-    let key_ports = [*a, *b, *c];
+    let ports = free_ports(3)?;
+    let [a, b, c] = &ports[..] else { bail!("the ports of three nodes were asked for") };
+    let key_ports = [a.client, b.client, c.client];
     let layout = Layout { backend: Backend::Chainfire, key_ports, services: &["etcd"], ..Layout::default() };
     let mut cloud = Cloud::prepare(&run.folder, layout)?;
-    let pairs: Vec<_> = key_ports.into_iter().zip(peers.iter().copied()).collect();
-    let keys = Etcd::launch_on(&run.folder, &pairs, Some(&cloud.certificates_of("etcd")))?;
+    let keys = Etcd::launch(&run.folder, &ports, Some(&cloud.certificates_of("etcd")))?;
     keys.leader().await?;
     cloud.start_node(0)?;
     cloud.ready().await?;

@@ -15,11 +15,11 @@ use crate::etcd::Etcd;
 pub(super) struct Keys(Mutex<Etcd>);
 
 impl Keys {
-    /// Starts it.
+    /// Starts etcd's own.
     ///
     /// # Errors
     /// When nobody leads in time.
-    pub(super) async fn start(folder: &Path, nodes: usize) -> Result<Self> {
+    pub(super) async fn etcd(folder: &Path, nodes: usize) -> Result<Self> {
         Ok(Self(Mutex::new(Etcd::start(folder, nodes, None).await?)))
     }
 }
