@@ -25,6 +25,8 @@ use crate::{api::Api, recent::Batch, status};
 const PROGRESS_EVERY: Duration = Duration::from_secs(600);
 /// A client that requires a leader is told when there has been none for this long.
 const LEADER_PATIENCE: Duration = Duration::from_secs(3);
+/// Events that wait to be sent on one stream, but for those of one more watch.
+const EVENTS_MAX: usize = 16_384;
 /// What names no watch.
 const NO_WATCH: i64 = -1;
 
@@ -121,15 +123,20 @@ impl Session {
         }
     }
 
-    /// Hands a batch that begins at `from` to the watches that are within it.
+    /// Hands a batch that begins at `from` to the watches that are within it, as many as have room for their events;
+    /// the others are still behind and come next.
     async fn deliver(&mut self, from: i64, batch: &Batch) -> Result<(), Status> {
-        let header = self.api.header_now();
+        let (header, mut waiting) = (self.api.header_now(), 0);
         for (id, open) in &mut self.watches {
-            if open.watcher.next() < from {
+            if !(from..batch.next).contains(&open.watcher.next()) {
                 continue;
+            }
+            if waiting > EVENTS_MAX {
+                break;
             }
             let events = open.watcher.take(batch);
             let events = open.watcher.with_previous(&self.api, events).await?;
+            waiting += events.len();
             self.ready.extend(open.watcher.responses(*id, &header, events));
         }
         Ok(())
@@ -173,16 +180,21 @@ impl Session {
     }
 
     fn create(&mut self, request: WatchCreateRequest) {
-        let watcher = Watcher::new(&request, self.api.store.revision());
+        // Said as it is meant: a client that is cut off goes on from the revision that it was told.
+        let revision = self.api.store.revision();
+        let watcher = Watcher::new(&request, revision);
         match self.admit(&request, &watcher) {
             Ok((id, place)) => {
-                self.ready.push_back(self.created(id));
+                self.ready.push_back(self.created(id, revision));
                 let counted = self.api.metrics.watcher();
                 self.watches.insert(id, Open { watcher, _place: place, _counted: counted });
             }
             Err(reason) => {
-                let refused =
-                    WatchResponse { canceled: true, cancel_reason: reason, ..self.created(NO_WATCH) };
+                let refused = WatchResponse {
+                    canceled: true,
+                    cancel_reason: reason,
+                    ..self.created(NO_WATCH, revision)
+                };
                 self.ready.push_back(refused);
             }
         }
@@ -215,8 +227,8 @@ impl Session {
         self.next_id - 1
     }
 
-    fn created(&self, watch_id: i64) -> WatchResponse {
-        let header = Some(self.api.header_now());
+    fn created(&self, watch_id: i64, revision: i64) -> WatchResponse {
+        let header = Some(self.api.header(revision));
         WatchResponse { header, watch_id, created: true, ..WatchResponse::default() }
     }
 
