@@ -9,6 +9,7 @@ use crate::number::unsigned;
 /// What there is one of.
 pub(crate) const SETTINGS: &[u8] = b"s";
 const LEASE: u8 = b'l';
+const GRANT: u8 = b'g';
 const LEASE_KEY: u8 = b'k';
 const MEMBER: u8 = b'm';
 const ROLE: u8 = b'r';
@@ -25,6 +26,16 @@ fn ordered(id: i64) -> [u8; 8] {
 
 pub(crate) fn lease(id: i64) -> Vec<u8> {
     row(LEASE, &ordered(id))
+}
+
+/// Says which lease the entry of this position granted, so that grants can be followed in their order.
+pub(crate) fn grant(epoch: u64) -> Vec<u8> {
+    row(GRANT, &epoch.to_be_bytes())
+}
+
+/// The grants behind the entry of this position.
+pub(crate) fn grants(after: u64) -> (Vec<u8>, Vec<u8>) {
+    (grant(after.saturating_add(1)), vec![GRANT + 1])
 }
 
 /// The leases behind this one (`None`: all).

@@ -130,6 +130,19 @@ impl Store {
         Ok(found.map(|(key, row)| lease(rows::lease_id(&key)?, row)).collect::<Result<_, EngineError>>()?)
     }
 
+    /// The leases that were granted behind an epoch and still are, in the order of their grants, at most `limit` of them.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub fn granted(&self, after: u64, limit: usize) -> Result<Vec<Lease>, StoreError> {
+        let mut leases = Vec::new();
+        for (_, lease) in self.rows(rows::grants(after), limit)? {
+            // One that has ended meanwhile is left out.
+            leases.extend(self.lease(rows::lease_id(&lease)?)?);
+        }
+        Ok(leases)
+    }
+
     /// The keys that go with a lease, in order.
     ///
     /// # Errors

@@ -50,6 +50,7 @@ impl Work<'_, '_> {
         }
         let ttl_s = grant.ttl.max(TTL_MIN_S);
         self.put_lease(grant.id, &LeaseRow { ttl_s, epoch: self.index, keys: 0 });
+        self.transaction.put_aux(self.keys, &rows::grant(self.index), rows::lease(grant.id));
         self.settings.leases += 1;
         self.save_settings();
         let header = header(self.revision());
@@ -57,11 +58,9 @@ impl Work<'_, '_> {
     }
 
     pub(super) fn revoke(&mut self, caller: &Caller, id: i64) -> Effect {
-        if self.lease(id)?.is_none() {
-            return Err(LEASE_NOT_FOUND.into());
-        }
+        let row = self.lease(id)?.ok_or(LEASE_NOT_FOUND)?;
         self.may_write_lease(caller, id)?;
-        self.end_lease(id)?;
+        self.end_lease(id, row.epoch)?;
         Ok(self.done())
     }
 
@@ -75,7 +74,7 @@ impl Work<'_, '_> {
             if keys > LEASE_KEYS_MAX && !ids.is_empty() {
                 break;
             }
-            self.end_lease(lease.id)?;
+            self.end_lease(lease.id, row.epoch)?;
             ids.push(lease.id);
         }
         Ok(Outcome::Expired(LeasesExpired { ids, revision: signed(self.revision()) }))
@@ -88,7 +87,7 @@ impl Work<'_, '_> {
     }
 
     /// Deletes a lease and its keys, these at one revision.
-    fn end_lease(&mut self, id: i64) -> Result<(), EngineError> {
+    fn end_lease(&mut self, id: i64, epoch: u64) -> Result<(), EngineError> {
         let mut revision = self.begin()?;
         for key in self.keys_of(id)? {
             let before = self.transaction.current(self.keys, &key)?;
@@ -99,6 +98,7 @@ impl Work<'_, '_> {
         }
         self.transaction.finish(&revision);
         self.transaction.delete_aux(self.keys, &rows::lease(id));
+        self.transaction.delete_aux(self.keys, &rows::grant(epoch));
         self.settings.leases = self.settings.leases.saturating_sub(1);
         self.save_settings();
         Ok(())

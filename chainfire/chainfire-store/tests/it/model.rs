@@ -127,6 +127,13 @@ impl Model {
         assert_eq!(store.term().unwrap(), self.term);
         let leases: Vec<i64> = store.leases(None, 100).unwrap().iter().map(|lease| lease.id).collect();
         assert!(leases.iter().eq(&reference.leases));
+        let mut epochs: Vec<u64> = reference.leases.iter().map(|id| self.epochs[id]).collect();
+        epochs.sort_unstable();
+        let granted: Vec<u64> = store.granted(0, 100).unwrap().iter().map(|lease| lease.epoch).collect();
+        assert_eq!(granted, epochs);
+        if let [first, rest @ ..] = &epochs[..] {
+            assert_eq!(store.granted(*first, 100).unwrap().len(), rest.len());
+        }
         for id in LEASES {
             let keys = store.lease_keys(id).unwrap();
             assert_eq!(keys, if id == 0 { Vec::new() } else { reference.keys_of(id) });
