@@ -14,7 +14,7 @@ use tonic::{Request, Status, transport::Channel};
 use crate::{
     commands::{command, makes_room},
     node::Node,
-    status,
+    status, tokens,
 };
 
 /// Largest request, as etcd's default.
@@ -24,6 +24,9 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = REQUEST_BYTES_MAX + (512 << 10);
 
 /// The metadata by which clients say who they are.
 const TOKEN: &str = "token";
+
+/// How often a command is proposed while users and roles change.
+const ATTEMPTS_MAX: usize = 5;
 
 /// On which port a request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,14 +58,17 @@ impl Api {
     /// On whose behalf a request is.
     pub(crate) fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
         self.quarantine.check().map_err(|error| status::quarantined(&error))?;
-        match self.from == From::Clients && self.auth()?.enabled() {
-            false => Ok(Caller::default()),
-            // No token is issued here yet, so there is none that could be good.
-            true if request.metadata().contains_key(TOKEN) => {
-                Err(status::refused(refusal::INVALID_AUTH_TOKEN))
-            }
-            true => Err(status::refused(refusal::USER_EMPTY)),
+        if self.from == From::Peers {
+            return Ok(Caller::default());
         }
+        let auth = self.auth()?;
+        if !auth.enabled() {
+            return Ok(Caller::default());
+        }
+        let token = request.metadata().get(TOKEN).ok_or_else(|| status::refused(refusal::USER_EMPTY))?;
+        let user = token.to_str().ok().and_then(|token| tokens::user_of(&auth, token));
+        let user = user.ok_or_else(|| status::refused(refusal::INVALID_AUTH_TOKEN))?;
+        Ok(Caller { user: user.to_owned(), auth_revision: auth.revision() })
     }
 
     /// Users and what they may do.
@@ -100,13 +106,33 @@ impl Api {
         *header = Some(self.header(revision));
     }
 
-    /// Has the leader put a command into the log and returns what came of it.
+    /// Has the leader put a command into the log and returns what came of it. If users or roles changed meanwhile, it is
+    /// done again by what they may do now.
     pub(crate) async fn propose(
+        &self,
+        mut caller: Caller,
+        request: Proposal,
+    ) -> Result<internal::outcome::Outcome, Status> {
+        check(&request).map_err(status::refused)?;
+        if caller.user.is_empty() {
+            return self.propose_once(caller, request).await;
+        }
+        for _attempt in 1..ATTEMPTS_MAX {
+            match self.propose_once(caller.clone(), request.clone()).await {
+                Err(status) if status.message() == refusal::AUTH_OLD_REVISION.message => {}
+                answer => return answer,
+            }
+            self.read_index().await?;
+            caller.auth_revision = self.auth()?.revision();
+        }
+        self.propose_once(caller, request).await
+    }
+
+    async fn propose_once(
         &self,
         caller: Caller,
         request: Proposal,
     ) -> Result<internal::outcome::Outcome, Status> {
-        check(&request).map_err(status::refused)?;
         let makes_room = makes_room(&request);
         let command = command(caller, request);
         let bytes = command.encoded_len();

@@ -45,6 +45,8 @@ pub(crate) fn makes_room(request: &Request) -> bool {
             | Request::Free(_)
             | Request::LeaseRevoke(_)
             | Request::LeaseExpire(_)
+            | Request::BeginTerm(_)
+            | Request::TokenKey(_)
             | Request::Alarm(_)
     )
 }

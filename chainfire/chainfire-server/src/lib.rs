@@ -20,6 +20,8 @@ mod api;
 pub mod cli;
 mod commands;
 pub mod config;
+mod deadlines;
+mod keeper;
 mod node;
 mod recent;
 pub mod restore;
@@ -27,6 +29,8 @@ mod server;
 mod service;
 mod snapshot_file;
 mod status;
+mod tokens;
+mod turns;
 
 pub use config::Config;
 pub use server::ChainFire;

@@ -17,11 +17,14 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     commands::{StoreCommands, command},
     config::Config,
+    keeper::Keeper,
     recent::Recent,
 };
 
 /// The region of all keys.
 pub(crate) const REGION: u64 = 1;
+/// Passwords that are hashed or compared at once; each takes a core for a moment.
+const PASSWORDS_MAX: u32 = 16;
 /// How long a node waits before it says again who it is.
 const INTRODUCTION_PAUSE: Duration = Duration::from_millis(500);
 
@@ -48,6 +51,10 @@ pub(crate) struct Node {
     pub(crate) connector: Peers,
     /// Where tasks are started.
     pub(crate) tasks: Tasks,
+    /// Keeps leases alive, while this node leads.
+    pub(crate) keeper: Keeper,
+    /// Bounds the passwords that are looked at at once.
+    pub(crate) passwords: Admission,
     /// Bounds the open watches.
     pub(crate) watches: Admission,
     /// Ends them.
@@ -117,6 +124,8 @@ impl Node {
             client_urls,
             connector: Peers(Box::new(dial())),
             tasks: context.tasks.clone(),
+            keeper: Keeper::new(),
+            passwords: Admission::new("passwords", PASSWORDS_MAX),
             watches: Admission::new("watches", config.storage.watches_max),
             stop: context.shutdown.draining().child_token(),
         })

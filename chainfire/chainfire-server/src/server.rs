@@ -5,9 +5,13 @@
 
 use std::sync::Arc;
 
-use chainfire_proto::etcdserverpb::{
-    cluster_server::ClusterServer, kv_server::KvServer, maintenance_server::MaintenanceServer,
-    watch_server::WatchServer,
+use chainfire_proto::{
+    etcdserverpb::{
+        auth_server::AuthServer, cluster_server::ClusterServer, kv_server::KvServer,
+        lease_server::LeaseServer, maintenance_server::MaintenanceServer, watch_server::WatchServer,
+    },
+    v3electionpb::election_server::ElectionServer,
+    v3lockpb::lock_server::LockServer,
 };
 use flaredb_node::{Beside, MemoryUse, PEER_FINISHING, PEER_STREAMS, PEER_VITAL, peers_only, until};
 use photon_runtime::{ConfigError, Context, GrpcServer, OpenPort, Service, StartError, Started};
@@ -16,11 +20,22 @@ use tonic::service::interceptor::InterceptedService;
 use crate::{
     api::{Api, From, MESSAGE_BYTES_MAX},
     config::Config,
+    keeper,
     node::Node,
+    tokens,
 };
 
 /// They last: a watch until its client has no more, a snapshot as long as it is large.
-const STREAMS: &[&str] = &["/etcdserverpb.Watch/Watch", "/etcdserverpb.Maintenance/Snapshot"];
+const STREAMS: &[&str] = &[
+    "/etcdserverpb.Watch/Watch",
+    "/etcdserverpb.Maintenance/Snapshot",
+    KEEP_ALIVE,
+    // A turn comes when it comes.
+    "/v3lockpb.Lock/Lock",
+    "/v3electionpb.Election/Campaign",
+    "/v3electionpb.Election/Observe",
+];
+const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
 
 /// The ChainFire server.
 #[derive(Debug)]
@@ -59,6 +74,10 @@ fn clients(node: &Arc<Node>) -> GrpcServer {
         .streams(STREAMS)
         .service(KvServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .service(WatchServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .service(LeaseServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .service(AuthServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .service(LockServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .service(ElectionServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .service(ClusterServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .service(MaintenanceServer::new(api).max_decoding_message_size(MESSAGE_BYTES_MAX))
 }
@@ -71,8 +90,10 @@ fn peers(node: &Arc<Node>) -> GrpcServer {
         .descriptors(flaredb_raft::FILE_DESCRIPTOR_SET)
         .streams(PEER_STREAMS)
         .finishing(PEER_FINISHING)
+        .streams(&[KEEP_ALIVE])
         .vital(PEER_VITAL)
-        .service(InterceptedService::new(ClusterServer::new(api), peers_only(ChainFire::NAME)))
+        .service(InterceptedService::new(ClusterServer::new(api.clone()), peers_only(ChainFire::NAME)))
+        .service(InterceptedService::new(LeaseServer::new(api), peers_only(ChainFire::NAME)))
         // It bounds its messages itself: a piece of the log is larger than any request.
         .service(InterceptedService::new(node.raft.service(), peers_only(ChainFire::NAME)))
 }
@@ -94,4 +115,9 @@ fn run_beside(node: &Arc<Node>, config: &Config, context: &Context) {
     context.tasks.spawn("introduction", introduce);
     let free = until(context.tasks.shutdown(), crate::service::kv::free(Arc::clone(node)));
     context.tasks.spawn_critical("compaction", free);
+    let api = Api { node: Arc::clone(node), from: From::Peers };
+    let keep = until(context.tasks.shutdown(), keeper::keep(api.clone()));
+    context.tasks.spawn_critical("leases", keep);
+    let replace = until(context.tasks.shutdown(), tokens::replace_keys(api));
+    context.tasks.spawn_critical("keys of tokens", replace);
 }

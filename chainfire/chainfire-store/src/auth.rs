@@ -89,6 +89,11 @@ impl Auth {
         self.users.get(user).map(|user| &user.roles[..]).ok_or(USER_NOT_FOUND)
     }
 
+    /// The hash of a user's password, which another password does not have; `None`: there is no such user.
+    pub fn password_hash(&self, user: &str) -> Option<&str> {
+        self.users.get(user).map(|user| &user.password_hash[..])
+    }
+
     /// What a role may do, in the order of keys.
     ///
     /// # Errors

@@ -1,11 +1,13 @@
 //! Reading keys, on behalf of somebody, from what this replica has.
 
+use bytes::Bytes;
 use chainfire_proto::{
     KeyRange,
     etcdserverpb::{
         RangeRequest, RangeResponse, TxnRequest, TxnResponse, request_op::Request as Op,
         response_op::Response,
     },
+    mvccpb::KeyValue,
 };
 use flaredb_engine::{NamespaceId, Span, Versioned};
 
@@ -14,7 +16,7 @@ use crate::{
     check::{check_range, check_txn},
     internal::Caller,
     number::{header, signed, unsigned},
-    path,
+    path, record,
     refusal::KEY_NOT_FOUND,
     select,
     store::FIRST_REVISION,
@@ -39,6 +41,17 @@ impl Store {
             };
             select::range(&mut Present { region: self.region(), keys: info.id }, request)
         })
+    }
+
+    /// A record as it is now, whoever asks.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub fn record(&self, key: &Bytes) -> Result<Option<KeyValue>, StoreError> {
+        let Some(info) = self.namespace() else { return Ok(None) };
+        let (found, _revision) = self.region().get(info.id, key)?;
+        let found = found.map(|found| record::of_row(key.clone(), &found.value, found.version));
+        Ok(found.transpose()?)
     }
 
     /// Answers a transaction that writes nothing ([`is_read_only`](crate::is_read_only)), all of it at one revision.

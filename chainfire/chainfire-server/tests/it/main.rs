@@ -3,10 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
+mod auth;
 mod cloud;
 mod credentials;
 mod kv;
+mod leases;
 mod members;
 mod nodes;
 mod snapshots;
+mod turns;
 mod watches;

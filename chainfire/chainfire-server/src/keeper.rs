@@ -1,0 +1,260 @@
+//! Keeps leases alive and ends them, while this node leads.
+//!
+//! A new leader first says so in the log, so that nothing an earlier leader decides counts any more, and gives every
+//! lease its whole time. It answers a keep-alive only after a quorum has confirmed that it still leads. A node that was
+//! stopped for a while does not know who wanted to be kept alive meanwhile; it renews all leases before it ends any.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use chainfire_store::{
+    Lease, Store, StoreError,
+    internal::{BeginTerm, Caller, LeaseEpoch, LeaseExpire, command::Request, outcome::Outcome},
+    refusal,
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, Interval, MissedTickBehavior, interval, timeout},
+};
+use tonic::Status;
+
+use crate::{
+    api::Api,
+    deadlines::{Deadlines, Left, Renewal},
+    status,
+};
+
+/// How often it is looked which leases are over.
+const BEAT: Duration = Duration::from_millis(200);
+/// Whoever misses beats for so long was stopped.
+const STALL: Duration = Duration::from_secs(1);
+/// How long a keep-alive waits for a leader that begins, or for an end that is under way.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Leases that one command ends, and that are read at once.
+const LEASES_MAX: usize = 1_000;
+
+/// The deadlines of the term in which this node leads.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    /// `None`: it does not lead, or has not begun to.
+    leading: Mutex<Option<Leading>>,
+    /// Changes when it begins to lead, and when ends that were under way are known.
+    news: watch::Sender<()>,
+    start: Instant,
+}
+
+#[derive(Debug)]
+struct Leading {
+    term: u64,
+    deadlines: Deadlines,
+}
+
+impl Keeper {
+    /// Of a node that does not lead yet.
+    pub(crate) fn new() -> Self {
+        Self { leading: Mutex::new(None), news: watch::Sender::new(()), start: Instant::now() }
+    }
+
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn leading(&self) -> MutexGuard<'_, Option<Leading>> {
+        self.leading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives a lease its whole time again, at the node that leads; returns that time, or 0 if there is no such lease.
+    ///
+    /// # Errors
+    /// When this node does not lead or does not know whether it does, or the store cannot be read.
+    pub(crate) async fn keep_alive(&self, api: &Api, id: i64) -> Result<i64, Status> {
+        let kept = timeout(PATIENCE, self.try_keep_alive(api, id)).await;
+        kept.unwrap_or_else(|_late| Err(status::refused(refusal::TIMEOUT)))
+    }
+
+    async fn try_keep_alive(&self, api: &Api, id: i64) -> Result<i64, Status> {
+        let mut news = self.news.subscribe();
+        loop {
+            news.mark_unchanged();
+            api.read_index().await?;
+            if !api.leads() {
+                return Err(status::refused(refusal::NO_LEADER));
+            }
+            match self.renew(api, id).map_err(status::unreadable)? {
+                Some(Renewal::Renewed { ttl_s }) => return Ok(ttl_s),
+                Some(Renewal::Unknown) => return Ok(0),
+                // What is awaited lives as long as `self`.
+                Some(Renewal::Ending) | None => drop(news.changed().await),
+            }
+        }
+    }
+
+    /// `None`: this node does not lead, or has not begun to.
+    fn renew(&self, api: &Api, id: i64) -> Result<Option<Renewal>, StoreError> {
+        let lease = api.store.lease(id)?;
+        Ok(self.in_term(api.leadership.borrow().term, |deadlines, now| {
+            match &lease {
+                Some(lease) => deadlines.learn(lease, now),
+                None => deadlines.forget(id),
+            }
+            deadlines.renew(id, now)
+        }))
+    }
+
+    /// What is left of a lease that is in the store; `None`: this node does not lead, or has not begun to.
+    pub(crate) fn left(&self, api: &Api, lease: &Lease) -> Option<Left> {
+        let left = self.in_term(api.leadership.borrow().term, |deadlines, now| {
+            deadlines.learn(lease, now);
+            deadlines.left(lease.id, now)
+        });
+        left.flatten()
+    }
+
+    /// Does something with the deadlines of a term.
+    fn in_term<T>(&self, term: u64, work: impl FnOnce(&mut Deadlines, Duration) -> T) -> Option<T> {
+        let (mut leading, now) = (self.leading(), self.now());
+        let leading = leading.as_mut().filter(|leading| leading.term == term);
+        leading.map(|leading| work(&mut leading.deadlines, now))
+    }
+
+    /// Takes in the leases that were granted since it looked last.
+    fn learn(&self, store: &Store, term: u64) -> Result<(), StoreError> {
+        loop {
+            let after = self.in_term(term, |deadlines, _| deadlines.newest_epoch());
+            let granted = store.granted(after.unwrap_or_default(), LEASES_MAX)?;
+            self.in_term(term, |deadlines, now| granted.iter().for_each(|lease| deadlines.learn(lease, now)));
+            if granted.len() < LEASES_MAX {
+                return Ok(());
+            }
+        }
+    }
+
+    fn begin(&self, term: u64) {
+        *self.leading() = Some(Leading { term, deadlines: Deadlines::default() });
+        self.news.send_replace(());
+    }
+
+    fn end(&self) {
+        *self.leading() = None;
+        self.news.send_replace(());
+    }
+
+    /// Takes in what came of the ends that were proposed.
+    fn settle(&self, store: &Store, term: u64, asked: &[LeaseEpoch]) -> Result<(), StoreError> {
+        for lease in asked {
+            let there = store.lease(lease.id)?.is_some_and(|found| found.epoch == lease.epoch);
+            self.in_term(term, |deadlines, _| match there {
+                true => deadlines.still_there(lease),
+                false => deadlines.ended(lease),
+            });
+        }
+        self.news.send_replace(());
+        Ok(())
+    }
+}
+
+/// Does what a leader does about leases, whenever this node leads, for as long as it is polled.
+pub(crate) async fn keep(api: Api) {
+    let mut leadership = api.leadership.clone();
+    loop {
+        if api.leads() {
+            let term = leadership.borrow_and_update().term;
+            let mut pulse = Pulse::new();
+            if begin(&api, term, &mut pulse).await {
+                lead(&api, term, &mut pulse).await;
+            }
+            api.keeper.end();
+        } else if leadership.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn leads_in(api: &Api, term: u64) -> bool {
+    api.leads() && api.leadership.borrow().term == term
+}
+
+/// Says in the log that a term has begun; whether this node still leads in it.
+async fn begin(api: &Api, term: u64, pulse: &mut Pulse) -> bool {
+    while leads_in(api, term) {
+        match api.propose(Caller::default(), Request::BeginTerm(BeginTerm { term })).await {
+            Ok(_) => {
+                api.keeper.begin(term);
+                return true;
+            }
+            Err(status) => tracing::debug!(%status, term, "the term has not begun; it is tried again"),
+        }
+        pulse.beat().await;
+    }
+    false
+}
+
+async fn lead(api: &Api, term: u64, pulse: &mut Pulse) {
+    while leads_in(api, term) {
+        pulse.beat().await;
+        if let Err(error) = end_those_that_are_over(api, term, pulse).await {
+            tracing::warn!(%error, "leases cannot be looked after; the next round goes on");
+        }
+    }
+}
+
+async fn end_those_that_are_over(api: &Api, term: u64, pulse: &mut Pulse) -> Result<(), StoreError> {
+    let (keeper, store) = (&api.keeper, &api.store);
+    keeper.learn(store, term)?;
+    if pulse.take_stall() {
+        tracing::warn!("this node was stopped for a while; every lease has its whole time again");
+        keeper.in_term(term, |deadlines, now| deadlines.renew_all(now));
+    }
+    let leases = keeper.in_term(term, |deadlines, now| deadlines.due(now, LEASES_MAX)).unwrap_or_default();
+    if leases.is_empty() {
+        return Ok(());
+    }
+    let expire = Request::LeaseExpire(LeaseExpire { term, leases: leases.clone() });
+    match pulse.during(api.propose(Caller::default(), expire)).await {
+        Ok(Outcome::Expired(expired)) => tracing::debug!(ids = ?expired.ids, "leases have ended"),
+        Ok(_) => tracing::error!("the end of leases was answered by something else"),
+        Err(status) => tracing::debug!(%status, "leases were not ended; it is tried again"),
+    }
+    keeper.settle(store, term, &leases)
+}
+
+/// Notices that the process was stopped: its beats were further apart than beats are.
+struct Pulse {
+    beats: Interval,
+    last: Instant,
+    stalled: bool,
+}
+
+impl Pulse {
+    fn new() -> Self {
+        let mut beats = interval(BEAT);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { beats, last: Instant::now(), stalled: false }
+    }
+
+    async fn beat(&mut self) {
+        self.beats.tick().await;
+        self.stalled |= self.last.elapsed() > STALL;
+        self.last = Instant::now();
+    }
+
+    /// Waits for something, and beats on.
+    async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = self.beat() => {}
+            }
+        }
+    }
+
+    /// Whether it was stopped since this was asked last.
+    fn take_stall(&mut self) -> bool {
+        self.stalled |= self.last.elapsed() > STALL;
+        self.last = Instant::now();
+        std::mem::take(&mut self.stalled)
+    }
+}
