@@ -278,6 +278,7 @@ fn plan(folder: &Path, wanted: Layout) -> Result<layout::Layout> {
         layout::Dns { port: port()?, admin_port: port()?, dns_port: port()?, workers: wanted.dns_workers };
     Ok(layout::Layout {
         folder: folder.to_owned(),
+        members: Vec::new(),
         databases,
         key_ports: if wanted.backend == Backend::Chainfire { wanted.key_ports.to_vec() } else { Vec::new() },
         dns: wanted.dns.then_some(dns),

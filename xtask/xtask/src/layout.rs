@@ -11,11 +11,16 @@ use std::{
 /// Name of the cloud in certificates.
 pub const CLUSTER: &str = "photon";
 
+/// Service and node in the certificate of the person who works with the cloud.
+const PERSON: (&str, &str) = ("photon", "admin");
+
 /// A cloud on one machine.
 #[derive(Clone, Debug)]
 pub struct Layout {
     /// Everything that the cloud keeps is below it.
     pub folder: PathBuf,
+    /// ChainFire's nodes.
+    pub members: Vec<Member>,
     /// FlareDB's nodes; empty when FlashDNS keeps its zones elsewhere.
     pub databases: Vec<Database>,
     /// Client ports of the cluster that speaks etcd's API and keeps FlashDNS's zones; empty when there is none.
@@ -24,6 +29,19 @@ pub struct Layout {
     pub dns: Option<Dns>,
     /// Services that get a certificate besides the two above.
     pub services: Vec<String>,
+}
+
+/// One ChainFire node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// From 1.
+    pub id: u64,
+    /// gRPC, for the other nodes.
+    pub port: u16,
+    /// `/metrics`, `/livez`, `/readyz`.
+    pub admin_port: u16,
+    /// etcd's API, for clients with a certificate of the cloud.
+    pub client_port: u16,
 }
 
 /// One FlareDB node.
@@ -94,6 +112,11 @@ impl Layout {
         self.folder.join("config").join(format!("{process}.toml"))
     }
 
+    /// Client URLs of ChainFire's nodes.
+    pub fn member_urls(&self) -> Vec<String> {
+        self.members.iter().map(|node| endpoint(node.client_port)).collect()
+    }
+
     /// gRPC endpoints of FlareDB's nodes.
     pub fn database_endpoints(&self) -> Vec<String> {
         self.databases.iter().map(|node| endpoint(node.port)).collect()
@@ -145,16 +168,25 @@ impl Layout {
         if let Some(endpoint) = self.dns_endpoint() {
             words.extend(["--flashdns-endpoint".to_owned(), endpoint]);
         }
+        for url in self.member_urls() {
+            words.extend(["--chainfire-endpoint".to_owned(), url]);
+        }
+        if !self.members.is_empty() {
+            let (cert, key) = self.certificate(PERSON.0, PERSON.1);
+            words.extend(["--cert".to_owned(), path(&cert), "--key".to_owned(), path(&key)]);
+        }
         words.extend(["--ca".to_owned(), self.ca().display().to_string()]);
         words.extend(["--token-file".to_owned(), self.admin_token().display().to_string()]);
         words
     }
 
     fn identities(&self) -> Vec<(String, String)> {
+        let members = self.members.iter().map(|node| ("chainfire".to_owned(), node.id.to_string()));
+        let person = self.members.first().map(|_| (PERSON.0.to_owned(), PERSON.1.to_owned()));
         let databases = self.databases.iter().map(|node| ("flaredb".to_owned(), node.id.to_string()));
         let dns = self.dns.iter().map(|_| ("flashdns".to_owned(), "1".to_owned()));
         let others = self.services.iter().map(|service| (service.clone(), "1".to_owned()));
-        let mut all: Vec<_> = databases.chain(dns).chain(others).collect();
+        let mut all: Vec<_> = members.chain(person).chain(databases).chain(dns).chain(others).collect();
         all.sort();
         all.dedup();
         all
@@ -168,6 +200,9 @@ impl Layout {
         for folder in ["config", "logs"] {
             fs::create_dir_all(self.folder.join(folder))?;
         }
+        for node in &self.members {
+            fs::write(self.config(&format!("chainfire-{}", node.id)), self.member_config(*node))?;
+        }
         for node in &self.databases {
             fs::write(self.config(&format!("flaredb-{}", node.id)), self.database_config(*node))?;
         }
@@ -179,6 +214,11 @@ impl Layout {
 
     /// Every process, in the order in which they start.
     pub fn processes(&self) -> Vec<Process> {
+        let members = self.members.iter().map(|node| {
+            let name = format!("chainfire-{}", node.id);
+            let serve = ["serve".to_owned(), "--config".to_owned(), path(&self.config(&name))];
+            self.process(name, "chainfire", serve.to_vec(), node.admin_port, node.client_port)
+        });
         let databases = self.databases.iter().map(|node| {
             let name = format!("flaredb-{}", node.id);
             let serve = ["serve".to_owned(), "--config".to_owned(), path(&self.config(&name))];
@@ -188,7 +228,7 @@ impl Layout {
             let serve = ["--config".to_owned(), path(&self.config("flashdns"))];
             self.process("flashdns".to_owned(), "flashdns", serve.to_vec(), dns.admin_port, dns.port)
         });
-        databases.chain(dns).collect()
+        members.chain(databases).chain(dns).collect()
     }
 
     fn process(
@@ -217,21 +257,38 @@ impl Layout {
         )
     }
 
+    fn member_config(&self, node: Member) -> String {
+        let peers = self.members.iter().map(|member| (member.id, member.port));
+        format!(
+            "{}\n[client]\nlisten = \"127.0.0.1:{}\"\n",
+            self.node_config("chainfire", node.id, node.port, node.admin_port, peers),
+            node.client_port
+        )
+    }
+
     fn database_config(&self, node: Database) -> String {
-        let members: String = self
-            .databases
-            .iter()
-            .map(|member| {
-                format!("    {{ id = {}, endpoint = \"{}\" }},\n", member.id, endpoint(member.port))
-            })
+        let peers = self.databases.iter().map(|member| (member.id, member.port));
+        self.node_config("flaredb", node.id, node.port, node.admin_port, peers)
+    }
+
+    /// What a node of a replicated store has, whichever store it is.
+    fn node_config(
+        &self,
+        service: &str,
+        id: u64,
+        port: u16,
+        admin_port: u16,
+        peers: impl Iterator<Item = (u64, u16)>,
+    ) -> String {
+        let members: String = peers
+            .map(|(id, port)| format!("    {{ id = {id}, endpoint = \"{}\" }},\n", endpoint(port)))
             .collect();
         format!(
             "{}\n[node]\nid = {id}\nendpoint = \"{}\"\ndata_dir = {}\n\n\
              [cluster]\nid = \"{CLUSTER}\"\ninitial_members = [\n{members}]\n",
-            self.common("flaredb", &node.id.to_string(), node.port, node.admin_port),
-            endpoint(node.port),
-            quoted(&self.folder.join(format!("flaredb-{}", node.id))),
-            id = node.id,
+            self.common(service, &id.to_string(), port, admin_port),
+            endpoint(port),
+            quoted(&self.folder.join(format!("{service}-{id}"))),
         )
     }
 
@@ -284,9 +341,17 @@ mod tests {
         let databases = (1..=nodes)
             .map(|number| Database { id: u64::from(number), port: 7000 + number, admin_port: 7100 + number })
             .collect();
+        let members = (1..=nodes)
+            .map(|number| Member {
+                id: u64::from(number),
+                port: 7400 + number,
+                admin_port: 7500 + number,
+                client_port: 2279 + 100 * number,
+            })
+            .collect();
         let dns = Dns { port: 7201, admin_port: 7301, dns_port: 5300, workers: 0 };
         let (key_ports, services) = (Vec::new(), Vec::new());
-        Layout { folder: "/cloud \"x\"".into(), databases, key_ports, dns: Some(dns), services }
+        Layout { folder: "/cloud \"x\"".into(), members, databases, key_ports, dns: Some(dns), services }
     }
 
     #[test]
@@ -295,6 +360,8 @@ mod tests {
         let database: toml::Table = layout.database_config(layout.databases[1]).parse().unwrap();
         assert_eq!(database["cluster"]["initial_members"].as_array().unwrap().len(), 3);
         assert_eq!(database["node"]["data_dir"].as_str(), Some("/cloud \"x\"/flaredb-2"));
+        let member: toml::Table = layout.member_config(layout.members[2]).parse().unwrap();
+        assert_eq!(member["client"]["listen"].as_str(), Some("127.0.0.1:2579"));
         let dns: toml::Table = layout.dns_config(layout.dns.unwrap()).parse().unwrap();
         assert_eq!(dns["metadata"]["backend"].as_str(), Some("flaredb"));
     }
@@ -311,6 +378,7 @@ mod tests {
 
     #[test]
     fn every_process_has_an_identity_of_its_own() {
-        assert_eq!(layout(2).identities().len(), 3);
+        // Two of each store, FlashDNS, and the person.
+        assert_eq!(layout(2).identities().len(), 6);
     }
 }

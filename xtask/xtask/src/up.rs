@@ -19,7 +19,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use nix::sys::signal::{SigSet, Signal};
 use xtask::{
-    layout::{Database, Dns, Layout},
+    layout::{Database, Dns, Layout, Member},
     process::Process,
 };
 
@@ -34,7 +34,7 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How to start the cloud.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// FlareDB nodes. Chosen when the data folder is made; later starts keep the number.
+    /// Nodes of FlareDB and of ChainFire. Chosen when the data folder is made; later starts keep the number.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=7))]
     nodes: Option<u16>,
     /// Build with optimizations.
@@ -112,9 +112,18 @@ fn layout(folder: &Path, nodes: u16) -> Layout {
     let databases = (1..=nodes)
         .map(|number| Database { id: u64::from(number), port: 7000 + number, admin_port: 7100 + number })
         .collect();
+    let members = (1..=nodes)
+        .map(|number| Member {
+            id: u64::from(number),
+            port: 7400 + number,
+            admin_port: 7500 + number,
+            // The first one is where etcd's clients look by themselves.
+            client_port: 2279 + 100 * number,
+        })
+        .collect();
     let dns = Dns { port: 7201, admin_port: 7301, dns_port: 5300, workers: 0 };
     let (key_ports, services) = (Vec::new(), Vec::new());
-    Layout { folder: folder.to_owned(), databases, key_ports, dns: Some(dns), services }
+    Layout { folder: folder.to_owned(), members, databases, key_ports, dns: Some(dns), services }
 }
 
 /// Puts `photon` where people find it, and says where.

@@ -58,19 +58,26 @@ fn shortest(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use xtask::layout::{Database, Dns};
+    use xtask::layout::{Database, Dns, Member};
 
     #[test]
     fn a_person_sees_every_endpoint_and_three_commands_to_try() {
         let layout = Layout {
             folder: "/cloud".into(),
+            members: vec![Member { id: 1, port: 7401, admin_port: 7501, client_port: 2379 }],
             databases: vec![Database { id: 1, port: 7001, admin_port: 7101 }],
             key_ports: Vec::new(),
             dns: Some(Dns { port: 7201, admin_port: 7301, dns_port: 5300, workers: 0 }),
             services: Vec::new(),
         };
         let text = text(&layout, Path::new("photon"), Duration::from_millis(1234));
-        for part in ["1.2 s", "https://127.0.0.1:7001", "https://127.0.0.1:7201", "dig @127.0.0.1 -p 5300"] {
+        for part in [
+            "1.2 s",
+            "https://127.0.0.1:2379",
+            "https://127.0.0.1:7001",
+            "https://127.0.0.1:7201",
+            "dig @127.0.0.1 -p 5300",
+        ] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
         assert_eq!(text.lines().filter(|line| line.starts_with("  ")).count(), 3);
