@@ -12,6 +12,8 @@
 //! - **Pages of a scan are of one revision** ([`Client::page`]); **watches resume** over lost connections and new
 //!   leaders, and deliver whole revisions, once, in order ([`Client::watch`]).
 //!
+//! - **Services find each other** by a [`Registry`], whose records any client of etcd's can read.
+//!
 //! It has no background tasks: a watch works while it is polled, and a lease is kept by whoever awaits [`KeepAlive`].
 
 mod client;
@@ -20,6 +22,7 @@ mod error;
 mod kv;
 mod lease;
 mod outcome;
+pub mod registry;
 mod revisions;
 mod session;
 mod watch;
@@ -30,5 +33,6 @@ pub use error::Error;
 pub use kv::{Page, PageRequest};
 pub use lease::KeepAlive;
 pub use photon_dial::{NodeError, Tls};
+pub use registry::Registry;
 pub use revisions::Revision;
 pub use watch::{Watch, WatchRequest};

@@ -11,6 +11,7 @@ mod leaders;
 mod overload;
 mod prefixes;
 mod refusals;
+mod registry;
 mod scale;
 mod suites;
 mod syscalls;
@@ -110,6 +111,7 @@ fn all() -> impl Iterator<Item = Scenario> {
         Chainfire conformance::chainfire_backend_with_one_etcd_passes_the_conformance_suite,
         Chainfire conformance::chainfire_backend_with_three_etcds_passes_the_conformance_suite,
         Chainfire etcdctl::etcdctl_drives_etcd,
+        Chainfire registry::instances_are_found_for_as_long_as_they_may_be_called,
         Flaredb prefixes::each_service_owns_its_namespace_and_nothing_else,
         Embedded prefixes::flashdns_serves_from_the_embedded_backend,
         Chainfire prefixes::flashdns_serves_from_the_chainfire_backend,
