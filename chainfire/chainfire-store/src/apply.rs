@@ -19,6 +19,7 @@ use prost::Message as _;
 
 use crate::{
     Auth, StoreError,
+    headers::Headers,
     internal::{Caller, Command, Outcome, Settings, command::Request, outcome},
     number::signed,
     refusal::{CORRUPT, KEY_NOT_FOUND},
@@ -36,20 +37,21 @@ pub(crate) use users::USERS_MAX;
 type Effect = Result<outcome::Outcome, StoreError>;
 
 /// What a run of commands need not read again and again.
-pub(crate) struct Run {
+pub(crate) struct Run<'a> {
     /// `None` before the first command.
     settings: Option<(NamespaceId, Settings)>,
     auth: Arc<Auth>,
+    headers: &'a mut Headers,
 }
 
-impl Run {
-    pub(crate) fn new(auth: Arc<Auth>) -> Self {
-        Self { settings: None, auth }
+impl<'a> Run<'a> {
+    pub(crate) fn new(auth: Arc<Auth>, headers: &'a mut Headers) -> Self {
+        Self { settings: None, auth, headers }
     }
 
-    /// As the run has left it.
-    pub(crate) fn into_auth(self) -> Arc<Auth> {
-        self.auth
+    /// Users and settings as the run has left them; no settings if there was no command.
+    pub(crate) fn end(self) -> (Arc<Auth>, Option<Settings>) {
+        (self.auth, self.settings.map(|(_, settings)| settings))
     }
 
     pub(crate) fn apply(
@@ -67,7 +69,8 @@ impl Run {
                 (*keys, settings)
             }
         };
-        let mut work = Work { transaction, keys, index, settings, auth: &mut self.auth };
+        let (auth, headers) = (&mut self.auth, &mut *self.headers);
+        let mut work = Work { transaction, keys, index, settings, auth, headers };
         let outcome = match work.dispatch(&command.caller.unwrap_or_default(), command.request) {
             Ok(outcome) => outcome,
             Err(StoreError::Refused(refusal)) => outcome::Outcome::Refused(refusal.into()),
@@ -101,6 +104,7 @@ struct Work<'a, 'b> {
     index: u64,
     settings: &'a mut Settings,
     auth: &'a mut Arc<Auth>,
+    headers: &'a mut Headers,
 }
 
 impl<'b> Work<'_, 'b> {

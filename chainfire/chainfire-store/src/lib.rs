@@ -21,6 +21,7 @@ mod compare;
 mod error;
 mod events;
 mod hash;
+mod headers;
 mod number;
 mod password;
 mod path;

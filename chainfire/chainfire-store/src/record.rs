@@ -66,13 +66,17 @@ pub(crate) fn of_row(key: Bytes, row: &Bytes, version: u64) -> Result<KeyValue, 
 /// A record that a write meets.
 #[derive(Debug)]
 pub(crate) struct Before {
-    pub(crate) kv: KeyValue,
+    pub(crate) header: Header,
     pub(crate) current: Current,
+    /// What it held, if that was read.
+    pub(crate) kv: Option<KeyValue>,
 }
 
 impl Before {
     pub(crate) fn of(key: Bytes, found: &Versioned) -> Result<Self, EngineError> {
         let current = Current { version: found.version, value_bytes: found.value.len() };
-        Ok(Self { kv: of_row(key, &found.value, found.version)?, current })
+        let (header, value) = Header::decode(&found.value)?;
+        let kv = header.record(key, found.value.slice_ref(value), found.version);
+        Ok(Self { header, current, kv: Some(kv) })
     }
 }

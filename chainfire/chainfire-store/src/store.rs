@@ -10,6 +10,7 @@ use prost::Message as _;
 use crate::{
     Auth, StoreError,
     apply::{LEASE_KEYS_MAX, MEMBERS_MAX, ROLES_MAX, Run, USERS_MAX},
+    headers::Headers,
     internal::{LeaseRow, MemberAttributes, Settings},
     number::signed,
     refusal::{COMPACTED, CORRUPT, FUTURE_REVISION},
@@ -28,14 +29,19 @@ pub struct Store(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     region: Region,
-    auth: Mutex<Known>,
+    known: Mutex<Known>,
+    /// Held while commands are applied.
+    headers: Mutex<Headers>,
 }
 
-/// Users and roles as they were read last; whether they still are so, the settings say.
+/// What need not be read again and again.
 #[derive(Debug, Default)]
 struct Known {
+    /// Users and roles as they were read last; whether they still are so, the settings say.
     auth: Arc<Auth>,
-    /// Which state it is of, where one replaces another.
+    /// As the last commands have left them; `None`: they have to be read.
+    settings: Option<Arc<Settings>>,
+    /// Which state both are of, where one replaces another.
     installs: u64,
 }
 
@@ -58,7 +64,11 @@ impl Store {
     /// # Errors
     /// When its rows are damaged.
     pub fn open(engine: &Engine, region: RegionId) -> Result<Self, EngineError> {
-        Ok(Self(Arc::new(Inner { region: engine.region(region)?, auth: Mutex::default() })))
+        Ok(Self(Arc::new(Inner {
+            region: engine.region(region)?,
+            known: Mutex::default(),
+            headers: Mutex::default(),
+        })))
     }
 
     /// What it is kept in, for all that any replicated state needs: position, flushes, snapshots, hashes.
@@ -74,11 +84,13 @@ impl Store {
     /// When the state cannot be read or written, or a command cannot be decoded: the replica can no longer be trusted.
     pub fn apply(&self, entries: &[Entry<'_>], applied: Applied) -> Result<Vec<Bytes>, EngineError> {
         let installs = self.region().installs();
-        let mut run = Run::new(self.known_auth(installs));
+        let mut headers = self.0.headers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut run = Run::new(self.known(installs).0, &mut headers);
         let answers = self.region().apply_with(entries, applied, |transaction, index, command| {
             run.apply(transaction, index, command)
         })?;
-        self.remember(run.into_auth(), installs);
+        let (auth, settings) = run.end();
+        self.remember(auth, settings, installs);
         let encoded = answers.into_iter().map(|answer| answer.map(|outcome| outcome.encode_to_vec().into()));
         Ok(encoded.map(Option::unwrap_or_default).collect())
     }
@@ -165,7 +177,7 @@ impl Store {
     /// # Errors
     /// When the state cannot be read.
     pub fn alarms(&self) -> Result<Vec<AlarmMember>, StoreError> {
-        Ok(self.settings()?.alarms)
+        Ok(self.settings()?.alarms.clone())
     }
 
     /// What nodes say of themselves, by number.
@@ -184,7 +196,7 @@ impl Store {
     pub fn auth(&self) -> Result<Arc<Auth>, StoreError> {
         loop {
             let installs = self.region().installs();
-            let (known, settings) = (self.known_auth(installs), self.settings()?);
+            let (known, settings) = (self.known(installs).0, self.settings()?);
             if known.is_of(&settings) {
                 return Ok(known);
             }
@@ -192,20 +204,35 @@ impl Store {
             // Rows of two moments would be nobody's state.
             if self.settings()? == settings && self.region().installs() == installs {
                 let auth = Arc::new(Auth::of_rows(&settings, users, roles)?);
-                self.remember(Arc::clone(&auth), installs);
+                self.remember(Arc::clone(&auth), None, installs);
                 return Ok(auth);
             }
         }
     }
 
-    /// What is known of users and roles, if it is of this state.
-    fn known_auth(&self, installs: u64) -> Arc<Auth> {
-        let known = self.0.auth.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.installs == installs { Arc::clone(&known.auth) } else { Arc::default() }
+    /// What is known of users and of the settings, if it is of this state.
+    fn known(&self, installs: u64) -> (Arc<Auth>, Option<Arc<Settings>>) {
+        let known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.installs == installs {
+            (Arc::clone(&known.auth), known.settings.clone())
+        } else {
+            Default::default()
+        }
     }
 
-    fn remember(&self, auth: Arc<Auth>, installs: u64) {
-        *self.0.auth.lock().unwrap_or_else(PoisonError::into_inner) = Known { auth, installs };
+    /// Keeps what commands have left, or what was read where `settings` is `None`: only who changes the settings knows
+    /// that nobody has changed them since.
+    fn remember(&self, auth: Arc<Auth>, settings: Option<Settings>, installs: u64) {
+        let mut known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.installs != installs {
+            *known = Known { installs, ..Known::default() };
+        }
+        known.auth = auth;
+        if let Some(settings) = settings
+            && known.settings.as_deref() != Some(&settings)
+        {
+            known.settings = Some(Arc::new(settings));
+        }
     }
 
     /// `None` until the first command.
@@ -213,9 +240,12 @@ impl Store {
         self.region().namespace(KEYS)
     }
 
-    pub(crate) fn settings(&self) -> Result<Settings, StoreError> {
-        let Some(info) = self.namespace() else { return Ok(Settings::default()) };
-        Ok(rows::decode(self.region().aux(info.id, rows::SETTINGS)?)?)
+    pub(crate) fn settings(&self) -> Result<Arc<Settings>, StoreError> {
+        if let (_, Some(settings)) = self.known(self.region().installs()) {
+            return Ok(settings);
+        }
+        let Some(info) = self.namespace() else { return Ok(Arc::default()) };
+        Ok(Arc::new(rows::decode(self.region().aux(info.id, rows::SETTINGS)?)?))
     }
 
     /// Refuses a revision (0: the present one) that cannot be read; returns up to which one history is forgotten.

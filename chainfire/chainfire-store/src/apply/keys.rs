@@ -17,7 +17,7 @@ use crate::{
     StoreError,
     check::{check_delete, check_put},
     internal::{Caller, Freed, outcome::Outcome},
-    number::{count, header, signed, unsigned},
+    number::{self, count, header, signed, unsigned},
     record::{self, Before, Header},
     refusal::{COMPACTED, FUTURE_REVISION, KEY_NOT_FOUND, NO_SPACE, REQUEST_TOO_LARGE},
     select,
@@ -86,19 +86,33 @@ impl Work<'_, '_> {
         revision: &mut Revision,
         put: &PutRequest,
     ) -> Result<PutResponse, StoreError> {
-        let found = self.transaction.get(self.keys, &put.key)?;
-        let before = found.map(|found| Before::of(put.key.clone(), &found)).transpose()?;
-        let old = before.as_ref().map(|before| &before.kv);
-        let old_lease = old.map_or(0, |kv| kv.lease);
+        let before = self.before(put)?;
+        let old = before.as_ref().map(|before| before.header);
+        let old_lease = old.map_or(0, |old| old.lease);
         let lease = if put.ignore_lease { old_lease } else { put.lease };
-        let create_revision = old.map(|kv| unsigned(kv.create_revision)).unwrap_or_else(|| revision.number());
-        let version = old.map_or(1, |kv| unsigned(kv.version) + 1);
-        let value = if put.ignore_value { old.map(|kv| &kv.value) } else { Some(&put.value) };
-        let row = Header { create_revision, version, lease }.encode(value.map_or(&[], |value| value));
+        let create_revision = old.map_or_else(|| revision.number(), |old| old.create_revision);
+        let header = Header { create_revision, version: old.map_or(1, |old| old.version + 1), lease };
+        let old_kv = before.as_ref().and_then(|before| before.kv.as_ref());
+        let value = if put.ignore_value { old_kv.map(|kv| &kv.value) } else { Some(&put.value) };
+        let row = header.encode(value.map_or(&[], |value| value));
         self.transaction.write(revision, &put.key, Some(row), before.as_ref().map(|before| before.current));
+        self.headers.put(&put.key, revision.number(), header);
         self.reattach(&put.key, old_lease, lease)?;
-        let prev_kv = before.map(|before| before.kv).filter(|_| put.prev_kv);
-        Ok(PutResponse { header: header(revision.number()), prev_kv })
+        let prev_kv = before.and_then(|before| before.kv).filter(|_| put.prev_kv);
+        Ok(PutResponse { header: number::header(revision.number()), prev_kv })
+    }
+
+    /// The record that a put meets; its value only where the put has to know it.
+    fn before(&mut self, put: &PutRequest) -> Result<Option<Before>, EngineError> {
+        let Some(current) = self.transaction.current(self.keys, &put.key)? else { return Ok(None) };
+        if !put.prev_kv
+            && !put.ignore_value
+            && let Some(header) = self.headers.get(&put.key, current)
+        {
+            return Ok(Some(Before { header, current, kv: None }));
+        }
+        let found = self.transaction.get(self.keys, &put.key)?;
+        found.map(|found| Before::of(put.key.clone(), &found)).transpose()
     }
 
     /// The records of a range that is to be deleted.
