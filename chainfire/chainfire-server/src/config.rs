@@ -102,7 +102,7 @@ impl Default for ClientConfig {
 impl Default for StorageConfig {
     fn default() -> Self {
         Self {
-            memory_bytes: 320 << 20,
+            memory_bytes: 128 << 20,
             proposals_max: 4_096,
             proposal_wait_ms: 100,
             proposals_bytes_max: 64 << 20,
