@@ -57,7 +57,7 @@ pub(crate) fn simulation() -> Result<()> {
 }
 
 fn start(verb: &str, arguments: &[OsString], release: bool) -> Result<()> {
-    let folder = binaries::build_with(&["photon-e2e", "chainfire-server"], release)?;
+    let folder = binaries::build_with(&["photon-e2e"], release)?;
     let mut command = Command::new(folder.join("photon-e2e"));
     workspace::run(command.arg(verb).args(arguments).current_dir(workspace::root()))
 }

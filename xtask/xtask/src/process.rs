@@ -136,6 +136,7 @@ fn on_its_own(command: &mut Command) -> &mut Command {
 /// Where to get a program that is not there.
 pub fn where_it_is_from(program: &str) -> String {
     let package = match program {
+        "curl" => "curl",
         "dig" => "bind9-dnsutils",
         "etcd" => "etcd-server",
         "etcdctl" => "etcd-client",

@@ -19,9 +19,10 @@ use crate::{progress, rocksdb, workspace};
 const BUILD: [&str; 2] = ["g++", "libclang-dev"];
 
 /// What the tests and benchmarks need besides: clients, peers and probes, and what suites of others are built with.
-const TEST: [&str; 12] = [
+const TEST: [&str; 13] = [
     "bind9",
     "bind9-dnsutils",
+    "curl",
     "etcd-client",
     "etcd-server",
     "iproute2",

@@ -21,7 +21,7 @@ pub(super) use self::{
     plan::{CLUSTER, Plan, url},
 };
 use super::{
-    network::Network,
+    network::{Network, output},
     subject::{Role, Standing, Subject},
 };
 use crate::{
@@ -137,6 +137,17 @@ impl<S: Subject> Cluster<S> {
         let words = [&self.network.wrapper(slot)?, command].concat();
         let (program, arguments) = words.split_first().context("there is nothing to start")?;
         Process::start(program, arguments, log)
+    }
+
+    /// What a command prints in a slot's namespace.
+    ///
+    /// # Errors
+    /// When it does not end with 0.
+    pub(super) fn output_in(&self, slot: usize, command: &[&str]) -> Result<String> {
+        let wrapper = self.network.wrapper(slot)?;
+        let words: Vec<&str> = wrapper.iter().map(String::as_str).chain(command.iter().copied()).collect();
+        let (program, arguments) = words.split_first().context("there is nothing to start")?;
+        output(program, arguments)
     }
 
     /// The slots with nodes of the cluster.

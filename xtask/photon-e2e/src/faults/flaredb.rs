@@ -122,7 +122,7 @@ impl Subject for Flaredb {
             role,
             term: region.term,
             last_log_index: region.last_log_index,
-            purged_index: region.purged_index,
+            purged_index: Some(region.purged_index),
             committed_index: region.committed_index,
             applied_index: region.applied_index,
         })
@@ -143,6 +143,11 @@ impl Subject for Flaredb {
 
     async fn clock_ms(cluster: &Cluster<Self>, slot: usize) -> Result<Option<u64>> {
         Ok(Some(cluster.client(&[slot], CLOCK_TIMEOUT)?.maintenance().examine().await?.clock_ms))
+    }
+
+    /// What a leader has purged proves it.
+    async fn snapshots(_cluster: &Cluster<Self>, _slot: usize) -> Result<Option<u64>> {
+        Ok(None)
     }
 
     async fn hand_over(cluster: &Cluster<Self>, slot: usize) -> Result<()> {

@@ -79,6 +79,12 @@ pub(super) trait Subject: Debug + Sized {
     /// When it does not answer in time.
     async fn clock_ms(cluster: &Cluster<Self>, slot: usize) -> Result<Option<u64>>;
 
+    /// How many snapshots of its leader a node has installed since it was started; `None`: it does not say.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    async fn snapshots(cluster: &Cluster<Self>, slot: usize) -> Result<Option<u64>>;
+
     /// Asks the leader to let the node in this slot lead; what comes of it is looked at by the caller.
     ///
     /// # Errors
@@ -134,8 +140,8 @@ pub(super) struct Standing {
     pub(super) term: u64,
     /// The last entry of its log.
     pub(super) last_log_index: u64,
-    /// Entries up to here are no longer in its log; 0 where the store does not tell.
-    pub(super) purged_index: u64,
+    /// Entries up to here are no longer in its log; `None`: it does not say.
+    pub(super) purged_index: Option<u64>,
     /// Entries up to here are committed, as far as it knows.
     pub(super) committed_index: u64,
     /// Entries up to here are in its state.

@@ -60,6 +60,12 @@ pub(super) trait Program: Debug + Sized + 'static {
     /// When a file that the node needs cannot be written.
     fn prepare(&self, folders: &Folders, node: Member, members: &[Member]) -> Result<Vec<String>>;
 
+    /// As [`Subject::snapshots`].
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    fn snapshots(cluster: &Cluster<V3<Self>>, slot: usize) -> Result<Option<u64>>;
+
     /// Where clients reach the node in a slot.
     fn url(slot: usize) -> String;
 
@@ -130,7 +136,7 @@ impl<P: Program> Subject for V3<P> {
             role,
             term: status.raft_term,
             last_log_index: status.raft_index,
-            purged_index: 0,
+            purged_index: None,
             committed_index: status.raft_index,
             applied_index: status.raft_applied_index,
         })
@@ -152,6 +158,10 @@ impl<P: Program> Subject for V3<P> {
 
     async fn clock_ms(_cluster: &Cluster<Self>, _slot: usize) -> Result<Option<u64>> {
         Ok(None)
+    }
+
+    async fn snapshots(cluster: &Cluster<Self>, slot: usize) -> Result<Option<u64>> {
+        P::snapshots(cluster, slot)
     }
 
     async fn hand_over(cluster: &Cluster<Self>, slot: usize) -> Result<()> {

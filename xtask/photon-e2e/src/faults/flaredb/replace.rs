@@ -76,8 +76,9 @@ async fn replace(cluster: &mut Cluster<Flaredb>) -> Result<String> {
     cluster.vacate(dead)?;
     let id = cluster.settle(slot, &[])?;
     let admin = cluster.admin()?;
-    let cut =
-        async || cluster.standing(leader).await.is_ok_and(|standing| standing.purged_index > 0).then_some(());
+    let cut = async || {
+        cluster.standing(leader).await.is_ok_and(|standing| standing.purged_index > Some(0)).then_some(())
+    };
     wait_for("the log to be cut", CAUGHT_UP_AT_MOST, cut).await?;
     let goal = cluster.standing(leader).await?.committed_index;
     let endpoint = url(slot);
@@ -94,7 +95,7 @@ async fn replace(cluster: &mut Cluster<Flaredb>) -> Result<String> {
     let gone = async || admin.cluster().remove(old_id).await.ok().map(drop);
     wait_for("the dead node to be removed", CAUGHT_UP_AT_MOST, gone).await?;
     let purged = cluster.standing(slot).await?.purged_index;
-    ensure!(purged > 0, "the new node got the whole log and no snapshot");
+    ensure!(purged > Some(0), "the new node got the whole log and no snapshot");
     Ok(format!(
         "node {old_id}: {died}; node {id} took its place empty, held a snapshot and the log up to entry {goal} after \
          {:.1} s, and voted after {:.1} s",

@@ -1,16 +1,19 @@
 //! ChainFire's own program.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use chainfire_proto::etcdserverpb::Member as Listed;
 
-use super::Program;
+use super::{Program, V3};
 use crate::faults::{
-    cluster::{Folders, MEMBERS, Member, Plan, url},
+    cluster::{Cluster, Folders, MEMBERS, Member, Plan, url},
     nemesis::Fault,
     network::{End, address},
 };
 
 const CLIENT_PORT: u16 = 2379;
+/// Where a node tells its counters, to its own machine alone.
+const METRICS: &str = "http://127.0.0.1:7401/metrics";
+const INSTALLED: &str = "chainfire_raft_snapshots_installed_total ";
 /// Much is cut from the log, so that short absences need snapshots.
 const STORAGE: &str = "[storage]\nlog_entries_kept = 200\ncheckpoint_interval_ms = 1000\n";
 
@@ -38,6 +41,7 @@ impl Program for Chainfire {
         Fault::LostTail,
         Fault::Clock,
         Fault::RollingRestart,
+        Fault::SnapshotCatchUp,
         Fault::Membership,
     ];
     const LEASES: bool = false;
@@ -51,6 +55,12 @@ impl Program for Chainfire {
         // A node that is added to a cluster finds the others by itself once the leader knows of it.
         let founds = node.id <= u64::try_from(MEMBERS)?;
         self.plan.prepare(node, if founds { members } else { &[] })
+    }
+
+    fn snapshots(cluster: &Cluster<V3<Self>>, slot: usize) -> Result<Option<u64>> {
+        let metrics = cluster.output_in(slot, &["curl", "--silent", "--fail", METRICS])?;
+        let line = metrics.lines().find_map(|line| line.strip_prefix(INSTALLED));
+        Ok(Some(line.context("it does not count its snapshots")?.trim().parse()?))
     }
 
     fn url(slot: usize) -> String {

@@ -6,9 +6,9 @@ use anyhow::Result;
 use chainfire_proto::etcdserverpb::Member as Listed;
 use nix::sys::signal::Signal;
 
-use super::Program;
+use super::{Program, V3};
 use crate::faults::{
-    cluster::{Folders, MEMBERS, Member},
+    cluster::{Cluster, Folders, MEMBERS, Member},
     nemesis::Fault,
     network::{End, address},
 };
@@ -67,6 +67,10 @@ impl Program for Etcd {
             "--logger", "zap", "--log-level", "info",
         ];
         Ok(words.into_iter().map(str::to_owned).collect())
+    }
+
+    fn snapshots(_cluster: &Cluster<V3<Self>>, _slot: usize) -> Result<Option<u64>> {
+        Ok(None)
     }
 
     fn url(slot: usize) -> String {
