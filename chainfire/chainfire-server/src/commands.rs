@@ -46,6 +46,7 @@ pub(crate) fn makes_room(request: &Request) -> bool {
             | Request::LeaseRevoke(_)
             | Request::LeaseExpire(_)
             | Request::BeginTerm(_)
+            | Request::LeaseCheckpoint(_)
             | Request::TokenKey(_)
             | Request::Alarm(_)
     )

@@ -1,21 +1,27 @@
 //! Keeps leases alive and ends them, while this node leads.
 //!
 //! A new leader first says so in the log, so that nothing an earlier leader decides counts any more, and gives every
-//! lease its whole time. It answers a keep-alive only after a quorum has confirmed that it still leads. A node that was
-//! stopped for a while does not know who wanted to be kept alive meanwhile; it renews all leases before it ends any.
+//! lease its whole time, or what the log says is left of it. It answers a keep-alive only after a quorum has confirmed
+//! that it still leads. A node that was stopped for a while does not know who wanted to be kept alive meanwhile; before it
+//! ends any, it gives all leases the same as a new leader would.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use chainfire_store::{
     Lease, Store, StoreError,
-    internal::{BeginTerm, Caller, LeaseEpoch, LeaseExpire, command::Request, outcome::Outcome},
+    internal::{
+        BeginTerm, Caller, LeaseCheckpoint, LeaseEpoch, LeaseExpire, command::Request, outcome::Outcome,
+    },
     refusal,
 };
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     time::{Instant, Interval, MissedTickBehavior, interval, timeout},
 };
 use tonic::Status;
@@ -32,7 +38,7 @@ const BEAT: Duration = Duration::from_millis(200);
 const STALL: Duration = Duration::from_secs(1);
 /// How long a keep-alive waits for a leader that begins, or for an end that is under way.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Leases that one command ends, and that are read at once.
+/// Leases that one command ends or tells of, and that are read at once.
 const LEASES_MAX: usize = 1_000;
 
 /// The deadlines of the term in which this node leads.
@@ -40,8 +46,12 @@ const LEASES_MAX: usize = 1_000;
 pub(crate) struct Keeper {
     /// `None`: it does not lead, or has not begun to.
     leading: Mutex<Option<Leading>>,
-    /// Changes when it begins to lead, and when ends that were under way are known.
+    /// Changes when it begins to lead, and when what was proposed of leases is known.
     news: watch::Sender<()>,
+    /// A keep-alive waits for what the log is to say.
+    asked: Notify,
+    /// The last checkpoint's number.
+    checkpoint: AtomicU64,
     start: Instant,
 }
 
@@ -54,7 +64,13 @@ struct Leading {
 impl Keeper {
     /// Of a node that does not lead yet.
     pub(crate) fn new() -> Self {
-        Self { leading: Mutex::new(None), news: watch::Sender::new(()), start: Instant::now() }
+        Self {
+            leading: Mutex::new(None),
+            news: watch::Sender::new(()),
+            asked: Notify::new(),
+            checkpoint: AtomicU64::new(0),
+            start: Instant::now(),
+        }
     }
 
     fn now(&self) -> Duration {
@@ -85,9 +101,11 @@ impl Keeper {
             match self.renew(api, id).map_err(status::unreadable)? {
                 Some(Renewal::Renewed { ttl_s }) => return Ok(ttl_s),
                 Some(Renewal::Unknown) => return Ok(0),
-                // What is awaited lives as long as `self`.
-                Some(Renewal::Ending) | None => drop(news.changed().await),
+                Some(Renewal::Undecided) => self.asked.notify_one(),
+                None => {}
             }
+            // What is awaited lives as long as `self`.
+            drop(news.changed().await);
         }
     }
 
@@ -193,20 +211,56 @@ async fn begin(api: &Api, term: u64, pulse: &mut Pulse) -> bool {
 
 async fn lead(api: &Api, term: u64, pulse: &mut Pulse) {
     while leads_in(api, term) {
-        pulse.beat().await;
-        if let Err(error) = end_those_that_are_over(api, term, pulse).await {
+        tokio::select! {
+            () = pulse.beat() => {}
+            () = api.keeper.asked.notified() => {}
+        }
+        if let Err(error) = look_after_all(api, term, pulse).await {
             tracing::warn!(%error, "leases cannot be looked after; the next round goes on");
         }
     }
 }
 
-async fn end_those_that_are_over(api: &Api, term: u64, pulse: &mut Pulse) -> Result<(), StoreError> {
-    let (keeper, store) = (&api.keeper, &api.store);
-    keeper.learn(store, term)?;
+async fn look_after_all(api: &Api, term: u64, pulse: &mut Pulse) -> Result<(), StoreError> {
+    api.keeper.learn(&api.store, term)?;
+    if say_what_is_left(api, term, pulse).await {
+        end_those_that_are_over(api, term, pulse).await?;
+    }
+    Ok(())
+}
+
+/// What a node that was stopped did not hear of ends no lease.
+fn forgive(keeper: &Keeper, term: u64, pulse: &mut Pulse) {
     if pulse.take_stall() {
-        tracing::warn!("this node was stopped for a while; every lease has its whole time again");
+        tracing::warn!("this node was stopped for a while; leases have what a new leader would give them");
         keeper.in_term(term, |deadlines, now| deadlines.renew_all(now));
     }
+}
+
+/// Says in the log what the next leader must know; whether it is there.
+async fn say_what_is_left(api: &Api, term: u64, pulse: &mut Pulse) -> bool {
+    let keeper = &api.keeper;
+    loop {
+        forgive(keeper, term, pulse);
+        let unsaid = keeper.in_term(term, |deadlines, now| deadlines.unsaid(now, LEASES_MAX));
+        let leases = unsaid.unwrap_or_default();
+        if leases.is_empty() {
+            return true;
+        }
+        let number = keeper.checkpoint.fetch_add(1, Ordering::Relaxed) + 1;
+        let checkpoint = Request::LeaseCheckpoint(LeaseCheckpoint { term, number, leases: leases.clone() });
+        if let Err(status) = pulse.during(api.propose(Caller::default(), checkpoint)).await {
+            tracing::debug!(%status, "what is left of leases was not said; it is tried again");
+            return false;
+        }
+        keeper.in_term(term, |deadlines, now| deadlines.said(&leases, now));
+        keeper.news.send_replace(());
+    }
+}
+
+async fn end_those_that_are_over(api: &Api, term: u64, pulse: &mut Pulse) -> Result<(), StoreError> {
+    let (keeper, store) = (&api.keeper, &api.store);
+    forgive(keeper, term, pulse);
     let leases = keeper.in_term(term, |deadlines, now| deadlines.due(now, LEASES_MAX)).unwrap_or_default();
     if leases.is_empty() {
         return Ok(());

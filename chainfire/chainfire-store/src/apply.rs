@@ -130,6 +130,7 @@ impl<'b> Work<'_, 'b> {
             Request::LeaseRevoke(revoke) => self.revoke(caller, revoke.id),
             Request::LeaseExpire(expire) => self.expire(&expire),
             Request::BeginTerm(begin) => self.begin_term(begin.term),
+            Request::LeaseCheckpoint(checkpoint) => self.checkpoint(&checkpoint),
             Request::Alarm(alarm) => self.alarm(caller, &alarm),
             Request::Member(member) => self.member(&member),
             Request::ForgetMember(forget) => self.forget_member(forget.id),

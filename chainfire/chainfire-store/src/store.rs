@@ -56,6 +56,8 @@ pub struct Lease {
     pub epoch: u64,
     /// How many keys go with it.
     pub keys: u64,
+    /// What was left of it when a leader said so last; 0: its whole time.
+    pub left_ms: u64,
 }
 
 impl Store {
@@ -267,8 +269,8 @@ impl Store {
 }
 
 fn lease(id: i64, row: Bytes) -> Result<Lease, EngineError> {
-    let LeaseRow { ttl_s, epoch, keys } = rows::decode(Some(row))?;
-    Ok(Lease { id, ttl_s, epoch, keys })
+    let LeaseRow { ttl_s, epoch, keys, left_ms } = rows::decode(Some(row))?;
+    Ok(Lease { id, ttl_s, epoch, keys, left_ms })
 }
 
 /// Whether replicas were found to differ, so that nothing is answered before somebody has looked.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chainfire_proto::etcdserverpb::{
     LeaseGrantRequest, LeaseKeepAliveRequest, LeaseLeasesRequest, LeaseRevokeRequest, LeaseTimeToLiveRequest,
-    LeaseTimeToLiveResponse, PutRequest, lease_client::LeaseClient,
+    LeaseTimeToLiveResponse, MoveLeaderRequest, PutRequest, lease_client::LeaseClient,
 };
 use futures::{StreamExt as _, stream};
 use tonic::{Code, Status, transport::Channel};
@@ -128,4 +128,36 @@ async fn stream_keeps_many_leases_alive() {
     let taken = leases(&node).lease_grant(grant).await.unwrap_err();
     assert_eq!(taken.message(), "etcdserver: lease already exists");
     tokio::time::timeout(Duration::from_secs(30), node.stop()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lease_that_nobody_keeps_alive_does_not_begin_anew_under_the_next_leader() {
+    let cloud = Cloud::new();
+    let nodes = cloud.three().await;
+    let left_alone = grant(&nodes[0], 12).await;
+    let nearly_over = async || (time_to_live(&nodes[0], left_alone).await.ttl <= 2).then_some(());
+    wait_for("most of its time is gone", nearly_over).await;
+    let kept = grant(&nodes[0], 12).await;
+    let target_id = nodes[1].config.node.id;
+    nodes[0].maintenance().move_leader(MoveLeaderRequest { target_id }).await.unwrap();
+    let left = time_to_live(&nodes[1], left_alone).await;
+    assert!(left.ttl <= 6, "{left:?}");
+    assert_eq!(keep_alive(&nodes[2], kept).await, 12);
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn holder_that_comes_late_has_the_whole_time_again() {
+    let cloud = Cloud::new();
+    let node = cloud.single().await;
+    let id = grant(&node, 12).await;
+    let half_is_gone = async || (time_to_live(&node, id).await.ttl <= 4).then_some(());
+    wait_for("half of its time is gone", half_is_gone).await;
+    if keep_alive(&node, id).await > 0 {
+        let left = time_to_live(&node, id).await;
+        assert!(left.ttl > 4, "{left:?}");
+    }
+    node.stop().await;
 }

@@ -14,10 +14,11 @@ use prost::Message as _;
 use super::{Effect, Work};
 use crate::{
     StoreError,
-    internal::{Caller, LeaseExpire, LeaseRow, LeasesExpired, outcome::Outcome},
+    internal::{Caller, LeaseCheckpoint, LeaseExpire, LeaseRow, LeasesExpired, outcome::Outcome},
     number::{header, signed},
     refusal::{
-        LEASE_EXISTS, LEASE_NOT_FOUND, LEASE_TTL_TOO_LARGE, NO_SPACE, REQUEST_TOO_LARGE, TOO_MANY_REQUESTS,
+        LEASE_EXISTS, LEASE_NOT_FOUND, LEASE_TTL_TOO_LARGE, NO_LEADER, NO_SPACE, REQUEST_TOO_LARGE,
+        TOO_MANY_REQUESTS,
     },
     rows,
 };
@@ -49,7 +50,7 @@ impl Work<'_, '_> {
             return Err(TOO_MANY_REQUESTS.into());
         }
         let ttl_s = grant.ttl.max(TTL_MIN_S);
-        self.put_lease(grant.id, &LeaseRow { ttl_s, epoch: self.index, keys: 0 });
+        self.put_lease(grant.id, &LeaseRow { ttl_s, epoch: self.index, keys: 0, left_ms: 0 });
         self.transaction.put_aux(self.keys, &rows::grant(self.index), rows::lease(grant.id));
         self.settings.leases += 1;
         self.save_settings();
@@ -81,8 +82,27 @@ impl Work<'_, '_> {
     }
 
     pub(super) fn begin_term(&mut self, term: u64) -> Effect {
-        self.settings.term = self.settings.term.max(term);
+        if term > self.settings.term {
+            self.settings.term = term;
+            self.settings.checkpoint = 0;
+            self.save_settings();
+        }
+        Ok(self.done())
+    }
+
+    /// Refused as a whole behind a later term or a later one of this term: a lease may have been renewed since.
+    pub(super) fn checkpoint(&mut self, checkpoint: &LeaseCheckpoint) -> Effect {
+        if checkpoint.term != self.settings.term || checkpoint.number <= self.settings.checkpoint {
+            return Err(NO_LEADER.into());
+        }
+        self.settings.checkpoint = checkpoint.number;
         self.save_settings();
+        for said in &checkpoint.leases {
+            let Some(lease) = &said.lease else { continue };
+            if let Some(row) = self.lease(lease.id)?.filter(|row| row.epoch == lease.epoch) {
+                self.put_lease(lease.id, &LeaseRow { left_ms: said.left_ms, ..row });
+            }
+        }
         Ok(self.done())
     }
 

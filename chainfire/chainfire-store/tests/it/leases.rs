@@ -8,7 +8,8 @@ use chainfire_proto::{
 };
 use chainfire_store::{
     internal::{
-        BeginTerm, Caller, LeaseEpoch, LeaseExpire, LeasesExpired, command::Request, outcome::Outcome,
+        BeginTerm, Caller, LeaseCheckpoint, LeaseEpoch, LeaseExpire, LeaseLeft, LeasesExpired,
+        command::Request, outcome::Outcome,
     },
     refusal,
 };
@@ -44,6 +45,35 @@ fn leader_of_an_earlier_term_ends_no_lease() {
     assert!(driver.get("a").is_some());
     assert_eq!(expire(&mut driver, 4, &[(7, epoch)]), [7]);
     assert!(driver.get("a").is_none() && driver.store.lease(7).unwrap().is_none());
+}
+
+/// Says what is left of lease 7; what the store says then.
+fn checkpoint(driver: &mut Driver, term: u64, number: u64, epoch: u64, left_ms: u64) -> u64 {
+    let lease = Some(LeaseEpoch { id: 7, epoch });
+    let leases = vec![LeaseLeft { lease, left_ms }];
+    driver.apply(Request::LeaseCheckpoint(LeaseCheckpoint { term, number, leases }));
+    driver.store.lease(7).unwrap().unwrap().left_ms
+}
+
+#[test]
+fn what_is_left_of_a_lease_is_what_its_leader_said_last() {
+    let mut driver = Driver::new();
+    begin_term(&mut driver, 3);
+    driver.grant(7);
+    let epoch = driver.store.lease(7).unwrap().unwrap().epoch;
+    assert_eq!(checkpoint(&mut driver, 3, 1, epoch, 900), 900);
+    driver.apply(put_with_lease("a", "1", 7));
+    assert_eq!(checkpoint(&mut driver, 3, 2, epoch + 1, 1), 900);
+    assert_eq!(checkpoint(&mut driver, 3, 4, epoch, 0), 0);
+    assert_eq!(checkpoint(&mut driver, 3, 3, epoch, 700), 0);
+    assert_eq!(checkpoint(&mut driver, 3, 4, epoch, 700), 0);
+    begin_term(&mut driver, 4);
+    assert_eq!(checkpoint(&mut driver, 3, 9, epoch, 700), 0);
+    assert_eq!(checkpoint(&mut driver, 4, 1, epoch, 700), 700);
+    begin_term(&mut driver, 4);
+    let answer =
+        driver.apply(Request::LeaseCheckpoint(LeaseCheckpoint { term: 4, number: 1, leases: vec![] }));
+    assert_eq!(answer, refused(refusal::NO_LEADER));
 }
 
 #[test]
