@@ -102,6 +102,7 @@ fn all() -> impl Iterator<Item = Scenario> {
         Flaredb leaders::no_write_is_lost_when_the_leader_is_killed_twenty_times_under_64_writers,
         Flaredb faults::flaredb_keeps_its_promises_under_faults,
         Flaredb faults::dead_node_is_replaced_under_load,
+        Chainfire faults::leases_survive_a_stopped_leader_and_clocks_an_hour_off,
         Chainfire faults::no_write_is_lost_when_chainfires_leader_is_killed_twenty_times,
         Flaredb scale::scan_beside_a_writer_is_of_one_revision_and_takes_little_memory,
         Flaredb scale::killed_node_serves_what_it_held_within_ten_seconds,

@@ -38,8 +38,6 @@ pub(super) trait Program: Debug + Sized + 'static {
     const NAME: &'static str;
     /// The faults that it is put to.
     const FAULTS: &'static [Fault];
-    /// Whether it has leases.
-    const LEASES: bool;
     /// As [`Subject::KEPT`].
     const KEPT: Option<&'static str>;
 

@@ -14,13 +14,23 @@ use crate::faults::{Options, Store, Work, apart};
 
 const FAULTS: &str =
     "kill-leader,pause-leader,isolate-leader,one-way,disk-full-one,foreign-node,eventual-cut";
+const HARD_ON_LEASES: &str = "pause-leader,clock";
 const SECONDS: u64 = 25;
 const CHAINFIRE_AIM: Duration = Duration::from_millis(1_500);
 
 /// Every fault takes effect, and the checks accept what clients saw meanwhile.
 pub(super) async fn flaredb_keeps_its_promises_under_faults(run: Run) -> Result<()> {
-    let options = Options::short(FAULTS, SECONDS, run.seed);
-    let report = apart(Work::Faults(Store::Flaredb, options), run.seed, run.folder).outcome().await?;
+    promises_are_kept(Store::Flaredb, FAULTS, run).await
+}
+
+/// No lease that is renewed is lost, and none that nobody renews is held for long.
+pub(super) async fn leases_survive_a_stopped_leader_and_clocks_an_hour_off(run: Run) -> Result<()> {
+    promises_are_kept(Store::Chainfire, HARD_ON_LEASES, run).await
+}
+
+async fn promises_are_kept(store: Store, faults: &str, run: Run) -> Result<()> {
+    let options = Options::short(faults, SECONDS, run.seed);
+    let report = apart(Work::Faults(store, options), run.seed, run.folder).outcome().await?;
     report.lines.iter().for_each(|line| say(line));
     ensure!(report.passed, "a promise was broken");
     Ok(())

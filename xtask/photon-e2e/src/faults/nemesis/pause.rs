@@ -7,6 +7,8 @@ use anyhow::{Result, ensure};
 use super::{Arena, Proof};
 use crate::faults::subject::{Load as _, Subject};
 
+/// Longer than leases last that clients keep alive meanwhile.
+const SLEEP_MS: u64 = 4_500;
 /// Reads that wait in the sleeper's sockets when it wakes, all sent after a new leader's writes.
 const READS: u32 = 24;
 const READ_PATIENCE: Duration = Duration::from_secs(4);
@@ -16,7 +18,7 @@ const SENT_AFTER: Duration = Duration::from_millis(150);
 impl<S: Subject> Arena<S> {
     pub(super) async fn pause_leader(&mut self) -> Result<Proof> {
         let (leader, term) = self.cluster.leader().await?;
-        let length = self.length(2_000, 10_000);
+        let length = self.length(SLEEP_MS, 10_000);
         self.cluster.freeze(leader).await?;
         let since = self.now_ms();
         let outcome = self.while_it_sleeps(leader, since, length).await;

@@ -44,7 +44,6 @@ impl Program for Chainfire {
         Fault::SnapshotCatchUp,
         Fault::Membership,
     ];
-    const LEASES: bool = false;
     const KEPT: Option<&'static str> = Some("node/state/LOG");
 
     fn new(folders: &Folders) -> Result<Self> {

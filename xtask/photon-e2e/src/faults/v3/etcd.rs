@@ -35,7 +35,6 @@ impl Program for Etcd {
         Fault::RollingRestart,
         Fault::Membership,
     ];
-    const LEASES: bool = true;
     const KEPT: Option<&'static str> = None;
 
     /// It ends by the signal that asked it to, once it has closed its files.

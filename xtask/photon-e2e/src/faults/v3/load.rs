@@ -71,7 +71,7 @@ impl<P: Program> subject::Load<V3<P>> for Load {
             clients.spawn(strong::run(Arc::clone(&shared), requests, number, seed));
         }
         clients.spawn(ranges::run(Arc::clone(&shared), Arc::clone(&nodes), seed));
-        for number in 0..if P::LEASES { LEASE_CLIENTS } else { 0 } {
+        for number in 0..LEASE_CLIENTS {
             let router = client_of_all::<P>(PATIENCE)?;
             clients.spawn(leases::run(Arc::clone(&shared), router, Arc::clone(&leases), number, seed));
         }

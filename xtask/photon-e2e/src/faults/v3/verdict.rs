@@ -44,11 +44,7 @@ pub(super) async fn judge<P: Program>(arena: &mut Arena<V3<P>>) -> Result<Verdic
     let revisions = format!("{} revisions", harvest.log.len());
     verdict.add("data model", &revisions, mvcc::check(&harvest.log));
     verdict.watches(&harvest.watched, &harvest.log);
-    if P::LEASES {
-        judge_leases(&mut verdict, &harvest, recorder.broken());
-    } else {
-        verdict.lines.push(format!("{:16} not looked at: {} has none", "leases", P::NAME));
-    }
+    judge_leases(&mut verdict, &harvest, recorder.broken());
     verdict.durable(&records::<P>().await?, &harvest.log);
     let last = harvest.log.last().map_or(1, |entry| entry.revision);
     judge_hashes(&mut verdict, cluster, last).await;
