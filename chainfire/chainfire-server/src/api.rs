@@ -17,8 +17,8 @@ use crate::{
     status, tokens,
 };
 
-/// Largest request, as etcd's default.
-pub(crate) const REQUEST_BYTES_MAX: usize = 3 << 19;
+/// Largest request. The largest batch of the metadata store fits, for which etcd's default of 1.5 MiB has to be raised.
+pub(crate) const REQUEST_BYTES_MAX: usize = 12 << 20;
 /// Largest message that is read: a request that is a little too large is refused in etcd's words.
 pub(crate) const MESSAGE_BYTES_MAX: usize = REQUEST_BYTES_MAX + (512 << 10);
 

@@ -20,8 +20,11 @@ use crate::{
     view::range_of,
 };
 
-/// Compares or operations of one list of a transaction; what is nested counts against those around it.
-const OPS_MAX: usize = 128;
+/// Compares or operations of one list of a transaction; what is nested counts against those around it. The largest batch
+/// of the metadata store fits, for which etcd's default of 128 has to be raised.
+const OPS_MAX: usize = 2_048;
+/// The same of what is nested, which bounds its depth as well.
+const NESTED_OPS_MAX: usize = 127;
 
 /// Refuses a command that is not well-formed, so that it is not proposed in vain; it would be refused all the same.
 ///
@@ -83,7 +86,7 @@ fn check_ops(txn: &TxnRequest, ops_max: usize) -> Result<(), Refusal> {
         Some(Op::RequestRange(range)) => check_range(range),
         Some(Op::RequestPut(put)) => check_put(put),
         Some(Op::RequestDeleteRange(delete)) => check_delete(delete),
-        Some(Op::RequestTxn(txn)) => check_ops(txn, rest),
+        Some(Op::RequestTxn(txn)) => check_ops(txn, rest.min(NESTED_OPS_MAX)),
         None => Err(KEY_NOT_FOUND),
     })
 }

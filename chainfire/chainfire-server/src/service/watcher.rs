@@ -11,10 +11,10 @@ use chainfire_store::Revision;
 use prost::Message as _;
 use tonic::Status;
 
-use crate::{
-    api::{Api, REQUEST_BYTES_MAX},
-    recent::Batch,
-};
+use crate::{api::Api, recent::Batch};
+
+/// Largest piece of a revision, for clients that take it in pieces.
+const PIECE_BYTES_MAX: usize = 3 << 19;
 
 /// One watch.
 #[derive(Debug)]
@@ -137,12 +137,12 @@ fn event(revision: &Revision, at: usize) -> Option<Event> {
     Some(Event { r#type: event.kind.into(), kv: Some(event.kv.clone()), prev_kv: None })
 }
 
-/// Cuts events into messages of a request's size.
+/// Cuts events into messages of a bounded size, unless one event alone is larger.
 fn pieces(events: Vec<Event>) -> Vec<Vec<Event>> {
     let (mut pieces, mut bytes) = (vec![Vec::new()], 0);
     for event in events {
         let event_bytes = event.encoded_len();
-        if bytes > 0 && bytes + event_bytes > REQUEST_BYTES_MAX {
+        if bytes > 0 && bytes + event_bytes > PIECE_BYTES_MAX {
             pieces.push(Vec::new());
             bytes = 0;
         }
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn large_events_come_in_pieces_for_those_who_take_them_and_whole_for_others() {
-        let value = vec![7; REQUEST_BYTES_MAX / 2 + 1];
+        let value = vec![7; PIECE_BYTES_MAX / 2 + 1];
         let kv = KeyValue { key: "a".into(), value: value.into(), ..KeyValue::default() };
         let events = vec![Event { kv: Some(kv), ..Event::default() }; 3];
         let sent = |fragment| {

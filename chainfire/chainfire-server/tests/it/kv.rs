@@ -74,12 +74,12 @@ async fn what_etcd_refuses_is_refused_in_its_words() {
     let revision = node.put("a", "2").await.unwrap();
     node.kv().compact(CompactionRequest { revision, physical: true }).await.unwrap();
     let at = |revision| RangeRequest { key: "a".into(), revision, ..RangeRequest::default() };
-    let ops = (0..129).map(|number| op(Op::RequestPut(put(&number.to_string(), Vec::new()))));
+    let ops = (0..2_049).map(|number| op(Op::RequestPut(put(&number.to_string(), Vec::new()))));
     let too_many = TxnRequest { success: ops.collect(), ..TxnRequest::default() };
     let mut kv = node.kv();
     let refused = [
         kv.put(put("", Vec::new())).await.unwrap_err(),
-        kv.put(put("large", vec![0; (3 << 19) + 1])).await.unwrap_err(),
+        kv.put(put("large", vec![0; (12 << 20) + 1])).await.unwrap_err(),
         kv.txn(too_many).await.unwrap_err(),
         kv.range(at(revision - 1)).await.unwrap_err(),
         kv.range(at(revision + 1)).await.unwrap_err(),

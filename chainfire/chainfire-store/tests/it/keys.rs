@@ -53,7 +53,7 @@ fn malformed_requests_are_refused_before_and_after_they_are_proposed() {
     });
     let lease =
         Request::Put(PutRequest { key: "a".into(), lease: 1, ignore_lease: true, ..PutRequest::default() });
-    let many = txn(Vec::new(), (0..129).map(|_| op(delete("a", ""))).collect(), Vec::new());
+    let many = txn(Vec::new(), (0..2_049).map(|_| op(delete("a", ""))).collect(), Vec::new());
     let twice = txn(Vec::new(), vec![op(put("a", "1")), op(put("a", "2"))], Vec::new());
     let branches = txn(vec![version_is("a", 0)], vec![op(put("a", "1"))], vec![op(put("a", "2"))]);
     let across = txn(Vec::new(), vec![op(branches.clone()), op(delete("a", "b"))], Vec::new());
