@@ -41,6 +41,13 @@ pub(super) async fn chainfire_backend_with_three_etcds_passes_the_conformance_su
     every_promise_is_kept(&Keys::etcd(&run.folder, 3).await?, run.seed).await
 }
 
+/// Three nodes of ChainFire, all crashed at once by SIGKILL.
+pub(super) async fn chainfire_backend_with_three_chainfires_passes_the_conformance_suite(
+    run: Run,
+) -> Result<()> {
+    every_promise_is_kept(&Keys::chainfire(&run.folder, 3).await?, run.seed).await
+}
+
 async fn every_promise_is_kept(harness: &dyn Harness, seed: u64) -> Result<()> {
     let report = conformance::run(harness, seed).await;
     ensure!(report.is_clean(), "{report}");

@@ -16,13 +16,19 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::Run;
 use crate::{
-    etcd::Etcd,
+    etcd::{Etcd, free_ports},
     process::{Process, where_it_is_from},
 };
 
 /// etcd with three nodes: what the script asks is what etcd does.
 pub(super) async fn etcdctl_drives_etcd(run: Run) -> Result<()> {
     script(&run.folder, &Etcd::start(&run.folder, 3, None).await?).await
+}
+
+/// And what ChainFire does.
+pub(super) async fn etcdctl_drives_chainfire(run: Run) -> Result<()> {
+    let ports = free_ports(3)?;
+    script(&run.folder, &Etcd::start_chainfire(&run.folder, &ports).await?).await
 }
 
 /// The whole script. The cluster is empty, and has users afterwards that nobody needs.
@@ -54,7 +60,8 @@ pub(super) struct Ctl {
 
 impl Ctl {
     fn of(folder: &Path, cluster: &Etcd) -> Self {
-        Self { endpoints: cluster.urls().join(","), folder: folder.to_owned() }
+        // This version sends a URL as HTTP/2's `:authority`, which ChainFire's connections do not take.
+        Self { endpoints: cluster.urls().join(",").replace("http://", ""), folder: folder.to_owned() }
     }
 
     /// The cluster's URLs.

@@ -8,7 +8,7 @@ use metadata_store::{Cause, MetadataStore, Namespace, Version, conformance::Harn
 use tokio::sync::Mutex;
 
 use super::NAMESPACE;
-use crate::etcd::Etcd;
+use crate::etcd::{Etcd, free_ports};
 
 /// A cluster in plaintext.
 #[derive(Debug)]
@@ -21,6 +21,14 @@ impl Keys {
     /// When nobody leads in time.
     pub(super) async fn etcd(folder: &Path, nodes: usize) -> Result<Self> {
         Ok(Self(Mutex::new(Etcd::start(folder, nodes, None).await?)))
+    }
+
+    /// Starts ChainFire's.
+    ///
+    /// # Errors
+    /// When nobody leads in time.
+    pub(super) async fn chainfire(folder: &Path, nodes: usize) -> Result<Self> {
+        Ok(Self(Mutex::new(Etcd::start_chainfire(folder, &free_ports(nodes)?).await?)))
     }
 }
 
