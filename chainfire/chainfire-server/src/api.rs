@@ -14,13 +14,8 @@ use tonic::{Request, Status, transport::Channel};
 use crate::{
     commands::{command, makes_room},
     node::Node,
-    status, tokens,
+    status,
 };
-
-/// Largest request. The largest batch of the metadata store fits, for which etcd's default of 1.5 MiB has to be raised.
-pub(crate) const REQUEST_BYTES_MAX: usize = 12 << 20;
-/// Largest message that is read: a request that is a little too large is refused in etcd's words.
-pub(crate) const MESSAGE_BYTES_MAX: usize = REQUEST_BYTES_MAX + (512 << 10);
 
 /// The metadata by which clients say who they are.
 const TOKEN: &str = "token";
@@ -66,7 +61,7 @@ impl Api {
             return Ok(Caller::default());
         }
         let token = request.metadata().get(TOKEN).ok_or_else(|| status::refused(refusal::USER_EMPTY))?;
-        let user = token.to_str().ok().and_then(|token| tokens::user_of(&auth, token));
+        let user = token.to_str().ok().and_then(|token| self.tokens.user_of(&auth, token));
         let user = user.ok_or_else(|| status::refused(refusal::INVALID_AUTH_TOKEN))?;
         Ok(Caller { user: user.to_owned(), auth_revision: auth.revision() })
     }
@@ -113,7 +108,7 @@ impl Api {
         mut caller: Caller,
         request: Proposal,
     ) -> Result<internal::outcome::Outcome, Status> {
-        check(&request).map_err(status::refused)?;
+        self.check(&request)?;
         if caller.user.is_empty() {
             return self.propose_once(caller, request).await;
         }
@@ -136,13 +131,18 @@ impl Api {
         let makes_room = makes_room(&request);
         let command = command(caller, request);
         let bytes = command.encoded_len();
-        if bytes > REQUEST_BYTES_MAX {
+        if bytes > self.requests.bytes_max {
             return Err(status::refused(refusal::REQUEST_TOO_LARGE));
         }
         let encode = || command.encode_to_vec().into();
         let outcome = self.hosted.proposals.propose_anywhere(makes_room, bytes, encode).await;
         let outcome = Outcome::decode(outcome.map_err(status::not_proposed)?);
         status::outcome(outcome.map_err(|error| status::storage(&error))?)
+    }
+
+    /// Refuses what is not well-formed or has more operations than are let in.
+    pub(crate) fn check(&self, request: &Proposal) -> Result<(), Status> {
+        check(request, self.requests.txn_ops_max).map_err(status::refused)
     }
 
     /// Waits until this replica holds everything that was acknowledged anywhere before the call.

@@ -3,8 +3,10 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use chainfire_store::TXN_OPS_MAX;
 use flaredb_node::WriteLimits;
 pub use flaredb_node::config::{ClusterConfig, InitialMember, NodeConfig, RaftConfig};
+use flaredb_raft::COMMAND_BYTES_MAX;
 use photon_runtime::{
     AuthConfig, CommonRef, ConfigError, HasCommon, LogConfig, OpenTls, ServerConfig, TlsConfig,
 };
@@ -12,6 +14,10 @@ use serde::{Deserialize, Serialize};
 
 /// With less, the database would do nothing but flush and merge its files.
 const MEMORY_BYTES_MIN: u64 = 64 << 20;
+/// With less, what a leader has to say of many leases at once would not fit.
+const REQUEST_BYTES_MIN: usize = 64 << 10;
+/// A request that is too large by no more than this is read, and refused in etcd's words.
+const EXCESS_BYTES: usize = 512 << 10;
 
 /// The whole configuration of a `chainfire serve` process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -48,6 +54,29 @@ pub struct ClientConfig {
     pub tls: OpenTls,
     /// The URLs by which clients reach that port, as the member list names them; empty: `client.listen` itself.
     pub urls: Vec<String>,
+    /// Bytes of a request, at most 16 MiB and no more than `storage.proposals_bytes_max`; more are refused. The largest
+    /// batch of the metadata store fits into the default, for which etcd's own of 1.5 MiB would have to be raised.
+    pub request_bytes_max: usize,
+    /// Compares or operations of one list of a transaction, at most 2,048. The same is true of it, and etcd's 128.
+    pub txn_ops_max: usize,
+    /// How long a user's token is good after its last use at this node, or after it was given out.
+    pub token_ttl_s: u32,
+}
+
+/// What a client's request may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RequestLimits {
+    /// Bytes of the command that it becomes.
+    pub(crate) bytes_max: usize,
+    /// Compares or operations of one list of a transaction.
+    pub(crate) txn_ops_max: usize,
+}
+
+impl RequestLimits {
+    /// Largest message that is read.
+    pub(crate) fn message_bytes_max(self) -> usize {
+        self.bytes_max + EXCESS_BYTES
+    }
 }
 
 /// Bounds of the database.
@@ -95,7 +124,14 @@ impl Default for Config {
 
 impl Default for ClientConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 2379)), tls: OpenTls::default(), urls: Vec::new() }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 2379)),
+            tls: OpenTls::default(),
+            urls: Vec::new(),
+            request_bytes_max: 12 << 20,
+            txn_ops_max: TXN_OPS_MAX,
+            token_ttl_s: 300,
+        }
     }
 }
 
@@ -145,6 +181,14 @@ impl ClientConfig {
             false => self.urls.clone(),
         }
     }
+
+    pub(crate) fn request_limits(&self) -> RequestLimits {
+        RequestLimits { bytes_max: self.request_bytes_max, txn_ops_max: self.txn_ops_max }
+    }
+
+    pub(crate) fn token_lifetime(&self) -> Duration {
+        Duration::from_secs(self.token_ttl_s.into())
+    }
 }
 
 impl Config {
@@ -154,8 +198,8 @@ impl Config {
     /// The first field that is wrong, what was found and what would be accepted.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.node.check(&self.cluster)?;
-        self.check_client()?;
         self.check_storage()?;
+        self.check_client()?;
         self.raft.check()
     }
 
@@ -169,7 +213,26 @@ impl Config {
             let accepted = "the URLs by which clients reach client.listen, which names no address";
             return Err(ConfigError::invalid("client.urls", "nothing", accepted));
         }
-        Ok(())
+        self.check_requests()
+    }
+
+    fn check_requests(&self) -> Result<(), ConfigError> {
+        let client = &self.client;
+        let proposals_bytes = usize::try_from(self.storage.proposals_bytes_max).unwrap_or(usize::MAX);
+        let request_bytes = proposals_bytes.min(COMMAND_BYTES_MAX);
+        let token_ttl_s = usize::try_from(client.token_ttl_s).unwrap_or(usize::MAX);
+        let bounded = [
+            ("client.request_bytes_max", client.request_bytes_max, REQUEST_BYTES_MIN, request_bytes),
+            ("client.txn_ops_max", client.txn_ops_max, 1, TXN_OPS_MAX),
+            ("client.token_ttl_s", token_ttl_s, 1, usize::MAX),
+        ];
+        let wrong = |&(_, found, least, most): &(_, usize, _, _)| !(least..=most).contains(&found);
+        match bounded.into_iter().find(wrong) {
+            Some((field, found, least, most)) => {
+                Err(ConfigError::invalid(field, found.to_string(), format!("{least} to {most}")))
+            }
+            None => Ok(()),
+        }
     }
 
     fn check_storage(&self) -> Result<(), ConfigError> {
@@ -192,5 +255,31 @@ impl Config {
             ));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Change = fn(&mut Config);
+
+    #[test]
+    fn limits_of_requests_that_the_cluster_could_not_keep_are_refused() {
+        assert_eq!(Config::default().check_requests().map_err(|error| error.to_string()), Ok(()));
+        let cases: [(&str, Change); 6] = [
+            ("client.request_bytes_max", |config| config.client.request_bytes_max = 1_000),
+            ("client.request_bytes_max", |config| config.client.request_bytes_max = 17 << 20),
+            ("client.request_bytes_max", |config| config.storage.proposals_bytes_max = 1 << 20),
+            ("client.txn_ops_max", |config| config.client.txn_ops_max = 0),
+            ("client.txn_ops_max", |config| config.client.txn_ops_max = TXN_OPS_MAX + 1),
+            ("client.token_ttl_s", |config| config.client.token_ttl_s = 0),
+        ];
+        for (field, change) in cases {
+            let mut config = Config::default();
+            change(&mut config);
+            let error = config.check_requests().unwrap_err().to_string();
+            assert!(error.contains(field), "{error}");
+        }
     }
 }

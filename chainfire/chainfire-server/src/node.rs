@@ -16,9 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     commands::{StoreCommands, command},
-    config::Config,
+    config::{Config, RequestLimits},
     keeper::Keeper,
     recent::Recent,
+    tokens::Tokens,
 };
 
 /// The region of all keys.
@@ -53,6 +54,10 @@ pub(crate) struct Node {
     pub(crate) tasks: Tasks,
     /// Keeps leases alive, while this node leads.
     pub(crate) keeper: Keeper,
+    /// What a client's request may be.
+    pub(crate) requests: RequestLimits,
+    /// Which users' tokens are good.
+    pub(crate) tokens: Tokens,
     /// Bounds the passwords that are looked at at once.
     pub(crate) passwords: Admission,
     /// Bounds the open watches.
@@ -125,6 +130,8 @@ impl Node {
             connector: Peers(Box::new(dial())),
             tasks: context.tasks.clone(),
             keeper: Keeper::new(),
+            requests: config.client.request_limits(),
+            tokens: Tokens::new(config.client.token_lifetime()),
             passwords: Admission::new("passwords", PASSWORDS_MAX),
             watches: Admission::new("watches", config.storage.watches_max),
             stop: context.shutdown.draining().child_token(),

@@ -18,7 +18,7 @@ use photon_runtime::{ConfigError, Context, GrpcServer, OpenPort, Service, StartE
 use tonic::service::interceptor::InterceptedService;
 
 use crate::{
-    api::{Api, From, MESSAGE_BYTES_MAX},
+    api::{Api, From},
     config::Config,
     keeper,
     node::Node,
@@ -69,17 +69,18 @@ impl Service for ChainFire {
 /// What etcd's clients find.
 fn clients(node: &Arc<Node>) -> GrpcServer {
     let api = Api { node: Arc::clone(node), from: From::Clients };
+    let message_bytes_max = node.requests.message_bytes_max();
     GrpcServer::new()
         .descriptors(chainfire_proto::FILE_DESCRIPTOR_SET)
         .streams(STREAMS)
-        .service(KvServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
-        .service(WatchServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
-        .service(LeaseServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
-        .service(AuthServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
-        .service(LockServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
-        .service(ElectionServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
-        .service(ClusterServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
-        .service(MaintenanceServer::new(api).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .service(KvServer::new(api.clone()).max_decoding_message_size(message_bytes_max))
+        .service(WatchServer::new(api.clone()).max_decoding_message_size(message_bytes_max))
+        .service(LeaseServer::new(api.clone()).max_decoding_message_size(message_bytes_max))
+        .service(AuthServer::new(api.clone()).max_decoding_message_size(message_bytes_max))
+        .service(LockServer::new(api.clone()).max_decoding_message_size(message_bytes_max))
+        .service(ElectionServer::new(api.clone()).max_decoding_message_size(message_bytes_max))
+        .service(ClusterServer::new(api.clone()).max_decoding_message_size(message_bytes_max))
+        .service(MaintenanceServer::new(api).max_decoding_message_size(message_bytes_max))
 }
 
 /// What the other nodes find.

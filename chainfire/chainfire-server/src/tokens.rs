@@ -1,10 +1,16 @@
 //! Tokens: who holds one has shown a password not long ago.
 //!
-//! A token is the user's name and a seal over it, under a key that all nodes have in the store, so any node takes any
-//! node's tokens and none is kept. A new password or a deleted user makes them worthless at once; the key is replaced
-//! now and then, and they become worthless with the one that replaces that.
+//! A token is the user's name, the time, and a seal over both, under a key that all nodes have in the store, so any node
+//! takes any node's tokens. It is good for a while from then on, and at each node for as long after every use there. A
+//! new password or a deleted user makes tokens worthless at once; the key is replaced now and then, and they become
+//! worthless with the one that replaces that.
 
-use std::time::Duration;
+mod uses;
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use bytes::Bytes;
 use chainfire_store::{
@@ -12,15 +18,14 @@ use chainfire_store::{
     internal::{Caller, TokenKey, command::Request},
 };
 use ring::hmac;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use self::uses::{Nonce, Uses};
 use crate::api::Api;
 
 /// Random bytes of a key.
 const KEY_BYTES: usize = 32;
-/// Random bytes of a token.
-const NONCE_BYTES: usize = 16;
-/// How often a leader replaces the key. A token lives once to twice as long.
+/// How often a leader replaces the key. A token lives at most once to twice as long, however often it is used.
 const KEY_EVERY: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// A new key.
@@ -28,26 +33,72 @@ pub(crate) fn new_key() -> Bytes {
     Bytes::copy_from_slice(&rand::random::<[u8; KEY_BYTES]>())
 }
 
+/// A token, taken apart.
+#[derive(Clone, Copy)]
+struct Token<'t> {
+    nonce: &'t str,
+    /// When it was given out, by the clock of the node that did.
+    issued_ms: &'t str,
+    seal: &'t str,
+    user: &'t str,
+}
+
+impl<'t> Token<'t> {
+    fn read(token: &'t str) -> Option<Self> {
+        let mut parts = token.splitn(4, '.');
+        let mut part = || parts.next();
+        Some(Self { nonce: part()?, issued_ms: part()?, seal: part()?, user: part()? })
+    }
+
+    /// What is sealed: another password, or another user of the name, and it is something else.
+    fn message(&self, auth: &Auth) -> Option<Vec<u8>> {
+        let password = auth.password_hash(self.user)?;
+        Some([self.nonce, "\0", self.issued_ms, "\0", self.user, "\0", password].concat().into_bytes())
+    }
+
+    fn is_sealed(&self, auth: &Auth) -> bool {
+        let Some((seal, message)) = unhex(self.seal).zip(self.message(auth)) else { return false };
+        let is_good =
+            |key: &Bytes| hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, key), &message, &seal).is_ok();
+        auth.token_keys().iter().any(is_good)
+    }
+}
+
 /// A token for a user who has shown the password; `None`: nobody has to show one.
 pub(crate) fn issue(auth: &Auth, user: &str) -> Option<String> {
-    let nonce = hex(&rand::random::<[u8; NONCE_BYTES]>());
-    let seal = seal(auth.token_keys().first()?, &message(auth, user, &nonce)?);
-    Some(format!("{nonce}.{}.{user}", hex(seal.as_ref())))
+    let (nonce, issued_ms) = (hex(&rand::random::<Nonce>()), wall_clock().as_millis().to_string());
+    let token = Token { nonce: &nonce, issued_ms: &issued_ms, seal: "", user };
+    let seal = hex(seal(auth.token_keys().first()?, &token.message(auth)?).as_ref());
+    Some(format!("{nonce}.{issued_ms}.{seal}.{user}"))
 }
 
-/// Whose token it is; `None`: nobody's.
-pub(crate) fn user_of<'t>(auth: &Auth, token: &'t str) -> Option<&'t str> {
-    let (nonce, rest) = token.split_once('.')?;
-    let (seal, user) = rest.split_once('.')?;
-    let (seal, message) = (unhex(seal)?, message(auth, user, nonce)?);
-    let is_good =
-        |key: &Bytes| hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, key), &message, &seal).is_ok();
-    auth.token_keys().iter().any(is_good).then_some(user)
+/// How long tokens are good at this node.
+#[derive(Debug)]
+pub(crate) struct Tokens {
+    lifetime: Duration,
+    start: Instant,
+    uses: Mutex<Uses>,
 }
 
-/// What is sealed: another password, or another user of the name, and it is something else.
-fn message(auth: &Auth, user: &str, nonce: &str) -> Option<Vec<u8>> {
-    Some([nonce, "\0", user, "\0", auth.password_hash(user)?].concat().into_bytes())
+impl Tokens {
+    /// Tokens that live so long, and as long again after every use.
+    pub(crate) fn new(lifetime: Duration) -> Self {
+        Self { lifetime, start: Instant::now(), uses: Mutex::default() }
+    }
+
+    /// Whose token it is, which has been used herewith; `None`: nobody's, or it is too old.
+    pub(crate) fn user_of<'t>(&self, auth: &Auth, token: &'t str) -> Option<&'t str> {
+        let token = Token::read(token).filter(|token| token.is_sealed(auth))?;
+        let nonce = Nonce::try_from(unhex(token.nonce)?).ok()?;
+        // By a clock that is ahead of this one's, it was given out just now.
+        let age = wall_clock().saturating_sub(Duration::from_millis(token.issued_ms.parse().ok()?));
+        let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        uses.extend(nonce, age, self.lifetime, self.start.elapsed()).then_some(token.user)
+    }
+}
+
+fn wall_clock() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 fn seal(key: &[u8], message: &[u8]) -> hmac::Tag {

@@ -20,21 +20,22 @@ use crate::{
     view::range_of,
 };
 
-/// Compares or operations of one list of a transaction; what is nested counts against those around it. The largest batch
-/// of the metadata store fits, for which etcd's default of 128 has to be raised.
-const OPS_MAX: usize = 2_048;
+/// Compares or operations of one list of a transaction; what is nested counts against those around it. The same at every
+/// node, whatever it lets in.
+pub const TXN_OPS_MAX: usize = 2_048;
 /// The same of what is nested, which bounds its depth as well.
 const NESTED_OPS_MAX: usize = 127;
 
-/// Refuses a command that is not well-formed, so that it is not proposed in vain; it would be refused all the same.
+/// Refuses a command that is not well-formed, so that it is not proposed in vain; it would be refused all the same. And
+/// one with more operations in a transaction than the node lets in, which is at most [`TXN_OPS_MAX`].
 ///
 /// # Errors
 /// With etcd's refusal.
-pub fn check(request: &Request) -> Result<(), Refusal> {
+pub fn check(request: &Request, txn_ops_max: usize) -> Result<(), Refusal> {
     match request {
         Request::Put(put) => check_put(put),
         Request::DeleteRange(delete) => check_delete(delete),
-        Request::Txn(txn) => check_txn(txn),
+        Request::Txn(txn) => check_txn(txn, txn_ops_max),
         _ => Ok(()),
     }
 }
@@ -71,8 +72,8 @@ pub(crate) fn check_delete(delete: &DeleteRangeRequest) -> Result<(), Refusal> {
     has_key(&delete.key)
 }
 
-pub(crate) fn check_txn(txn: &TxnRequest) -> Result<(), Refusal> {
-    check_ops(txn, OPS_MAX)?;
+pub(crate) fn check_txn(txn: &TxnRequest, ops_max: usize) -> Result<(), Refusal> {
+    check_ops(txn, ops_max.min(TXN_OPS_MAX))?;
     writes(&txn.success)?;
     writes(&txn.failure)?;
     Ok(())

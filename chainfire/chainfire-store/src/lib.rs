@@ -48,7 +48,7 @@ pub mod internal {
 }
 
 pub use auth::Auth;
-pub use check::{check, is_read_only};
+pub use check::{TXN_OPS_MAX, check, is_read_only};
 pub use error::StoreError;
 pub use events::{Events, Revision, StoreEvent};
 pub use hash::KeysHash;

@@ -13,7 +13,7 @@ use flaredb_engine::{NamespaceId, Span, Versioned};
 
 use crate::{
     Store, StoreError,
-    check::{check_range, check_txn},
+    check::{TXN_OPS_MAX, check_range, check_txn},
     internal::Caller,
     number::{header, signed, unsigned},
     path, record,
@@ -59,7 +59,7 @@ impl Store {
     /// # Errors
     /// As [`Store::range`]; also when it would write.
     pub fn read_txn(&self, caller: &Caller, txn: &TxnRequest) -> Result<TxnResponse, StoreError> {
-        check_txn(txn)?;
+        check_txn(txn, TXN_OPS_MAX)?;
         let mut ranges = Vec::new();
         ranges_of(txn, &mut ranges);
         self.guarded(caller, &ranges, || {

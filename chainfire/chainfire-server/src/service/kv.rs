@@ -99,7 +99,7 @@ impl Kv for Api {
 
 impl Api {
     async fn read_txn(&self, caller: Caller, request: TxnRequest) -> Result<TxnResponse, Status> {
-        chainfire_store::check(&Proposal::Txn(request.clone())).map_err(status::refused)?;
+        self.check(&Proposal::Txn(request.clone()))?;
         // As etcd: what reads only serializable ranges is answered from here.
         if !serializable(&request) {
             self.read_index().await?;

@@ -1,52 +1,17 @@
 //! Users: who they are, and what they may do, at whichever node.
 
-use chainfire_proto::{
-    authpb::{Permission, permission::Type},
-    etcdserverpb::{
-        AuthDisableRequest, AuthEnableRequest, AuthRoleAddRequest, AuthRoleGetRequest,
-        AuthRoleGrantPermissionRequest, AuthStatusRequest, AuthUserAddRequest, AuthUserChangePasswordRequest,
-        AuthUserGetRequest, AuthUserGrantRoleRequest, AuthUserListRequest, AuthenticateRequest, PutRequest,
-        RangeRequest, auth_client::AuthClient,
-    },
+use std::time::{Duration, Instant};
+
+use chainfire_proto::etcdserverpb::{
+    AuthDisableRequest, AuthRoleGetRequest, AuthStatusRequest, AuthUserChangePasswordRequest,
+    AuthUserGetRequest, AuthUserListRequest, PutRequest, RangeRequest,
 };
-use tonic::{Code, Request, Status, transport::Channel};
+use tonic::Code;
 
-use crate::cloud::{Cloud, Running};
-
-fn auth(node: &Running) -> AuthClient<Channel> {
-    AuthClient::new(node.channel.clone())
-}
-
-async fn token(node: &Running, name: &str, password: &str) -> Result<String, Status> {
-    let (name, password) = (name.to_owned(), password.to_owned());
-    Ok(auth(node).authenticate(AuthenticateRequest { name, password }).await?.into_inner().token)
-}
-
-fn with<T>(token: &str, request: T) -> Request<T> {
-    let mut request = Request::new(request);
-    request.metadata_mut().insert("token", token.parse().unwrap());
-    request
-}
-
-async fn add_user(node: &Running, name: &str, role: &str) {
-    let (name, password) = (name.to_owned(), format!("{name}'s"));
-    let user = AuthUserAddRequest { name: name.clone(), password, ..AuthUserAddRequest::default() };
-    auth(node).user_add(user).await.unwrap();
-    auth(node).user_grant_role(AuthUserGrantRoleRequest { user: name, role: role.to_owned() }).await.unwrap();
-}
-
-/// Root, and Alice, who may read and write "a".
-async fn enable(node: &Running) {
-    let early = auth(node).auth_enable(AuthEnableRequest {}).await.unwrap_err();
-    assert_eq!(early.message(), "etcdserver: root user does not exist");
-    auth(node).role_add(AuthRoleAddRequest { name: "a".to_owned() }).await.unwrap();
-    let perm = Permission { perm_type: Type::Readwrite.into(), key: "a".into(), range_end: "b".into() };
-    let grant = AuthRoleGrantPermissionRequest { name: "a".to_owned(), perm: Some(perm) };
-    auth(node).role_grant_permission(grant).await.unwrap();
-    add_user(node, "alice", "a").await;
-    add_user(node, "root", "root").await;
-    auth(node).auth_enable(AuthEnableRequest {}).await.unwrap();
-}
+use crate::{
+    cloud::{Cloud, wait_for},
+    users::{auth, enable, token, with},
+};
 
 fn put(key: &'static str) -> PutRequest {
     PutRequest { key: key.into(), ..PutRequest::default() }
@@ -62,6 +27,7 @@ async fn token_of_one_node_is_good_at_every_node_and_allows_what_the_user_may() 
     let nodes = cloud.three().await;
     enable(&nodes[1]).await;
     let alice = token(&nodes[2], "alice", "alice's").await.unwrap();
+    let forged = alice.replace(".alice", ".root");
     for node in &nodes {
         node.kv().put(with(&alice, put("a"))).await.unwrap();
         node.kv().range(with(&alice, get("a"))).await.unwrap();
@@ -70,7 +36,7 @@ async fn token_of_one_node_is_good_at_every_node_and_allows_what_the_user_may() 
             node.kv().range(with(&alice, get("b"))).await.unwrap_err(),
             auth(node).user_list(with(&alice, AuthUserListRequest {})).await.unwrap_err(),
             node.kv().put(put("a")).await.unwrap_err(),
-            node.kv().put(with("forged.00.alice", put("a"))).await.unwrap_err(),
+            node.kv().put(with(&forged, put("a"))).await.unwrap_err(),
             token(node, "alice", "guessed").await.unwrap_err(),
         ];
         let codes = refused.map(|status| (status.code(), status.message().to_owned()));
@@ -126,5 +92,23 @@ async fn new_password_makes_old_tokens_worthless_and_nobody_elses() {
     let alice = token(&node, "alice", "new").await.unwrap();
     node.kv().put(with(&alice, put("a"))).await.unwrap();
     node.kv().put(with(&root, put("b"))).await.unwrap();
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn token_that_is_not_used_for_its_lifetime_is_worthless_and_another_one_is_to_be_had() {
+    let cloud = Cloud::new();
+    let node = cloud.single_with(|config| config.client.token_ttl_s = 1).await;
+    enable(&node).await;
+    let (first, given) = (token(&node, "alice", "alice's").await.unwrap(), Instant::now());
+    wait_for("its time is over", async || (given.elapsed() > Duration::from_secs(1)).then_some(())).await;
+    let ended = node.kv().put(with(&first, put("a"))).await.unwrap_err();
+    assert_eq!((ended.code(), ended.message()), (Code::Unauthenticated, "etcdserver: invalid auth token"));
+    let used = async || {
+        let next = token(&node, "alice", "alice's").await.unwrap();
+        // On a slow machine its time may be over already.
+        node.kv().put(with(&next, put("a"))).await.ok()
+    };
+    wait_for("another one is used in time", used).await;
     node.stop().await;
 }

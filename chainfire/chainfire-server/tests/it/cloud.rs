@@ -115,8 +115,15 @@ impl Cloud {
 
     /// A cluster of one node.
     pub(crate) async fn single(&self) -> Running {
+        self.single_with(|_| {}).await
+    }
+
+    /// The same, configured otherwise.
+    pub(crate) async fn single_with(&self, configure: impl FnOnce(&mut Config)) -> Running {
         let address = free_address();
-        let running = self.start(self.config(1, address, &[address])).await.unwrap();
+        let mut config = self.config(1, address, &[address]);
+        configure(&mut config);
+        let running = self.start(config).await.unwrap();
         running.ready().await;
         running
     }

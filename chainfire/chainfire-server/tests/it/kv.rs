@@ -69,17 +69,17 @@ async fn transaction_does_one_branch_in_one_revision() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_etcd_refuses_is_refused_in_its_words() {
     let cloud = Cloud::new();
-    let node = cloud.single().await;
+    let node = cloud.single_with(|config| config.client.txn_ops_max = 3).await;
     node.put("a", "1").await.unwrap();
     let revision = node.put("a", "2").await.unwrap();
     node.kv().compact(CompactionRequest { revision, physical: true }).await.unwrap();
     let at = |revision| RangeRequest { key: "a".into(), revision, ..RangeRequest::default() };
-    let ops = (0..2_049).map(|number| op(Op::RequestPut(put(&number.to_string(), Vec::new()))));
+    let ops = (0..4).map(|number| op(Op::RequestPut(put(&number.to_string(), Vec::new()))));
     let too_many = TxnRequest { success: ops.collect(), ..TxnRequest::default() };
     let mut kv = node.kv();
     let refused = [
         kv.put(put("", Vec::new())).await.unwrap_err(),
-        kv.put(put("large", vec![0; (12 << 20) + 1])).await.unwrap_err(),
+        kv.put(put("large", vec![0; node.config.client.request_bytes_max + 1])).await.unwrap_err(),
         kv.txn(too_many).await.unwrap_err(),
         kv.range(at(revision - 1)).await.unwrap_err(),
         kv.range(at(revision + 1)).await.unwrap_err(),

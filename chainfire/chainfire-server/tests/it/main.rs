@@ -12,4 +12,5 @@ mod members;
 mod nodes;
 mod snapshots;
 mod turns;
+mod users;
 mod watches;

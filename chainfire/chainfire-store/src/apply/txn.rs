@@ -8,7 +8,7 @@ use flaredb_engine::Revision;
 use super::{Effect, Work, keys::MOST};
 use crate::{
     StoreError,
-    check::check_txn,
+    check::{TXN_OPS_MAX, check_txn},
     internal::{Caller, outcome::Outcome},
     number::header,
     path,
@@ -18,7 +18,7 @@ use crate::{
 
 impl Work<'_, '_> {
     pub(super) fn txn(&mut self, caller: &Caller, txn: &TxnRequest) -> Effect {
-        check_txn(txn)?;
+        check_txn(txn, TXN_OPS_MAX)?;
         self.may_txn(caller, txn)?;
         if self.has_no_space() && has_put(txn) {
             return Err(NO_SPACE.into());

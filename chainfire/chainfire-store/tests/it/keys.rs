@@ -5,7 +5,7 @@ use chainfire_proto::etcdserverpb::{
     alarm_request::AlarmAction,
 };
 use chainfire_store::{
-    StoreError, check,
+    StoreError, TXN_OPS_MAX, check,
     internal::{Caller, ForgetMember, Free, Freed, MemberAttributes, command::Request, outcome::Outcome},
     refusal,
 };
@@ -53,7 +53,7 @@ fn malformed_requests_are_refused_before_and_after_they_are_proposed() {
     });
     let lease =
         Request::Put(PutRequest { key: "a".into(), lease: 1, ignore_lease: true, ..PutRequest::default() });
-    let many = txn(Vec::new(), (0..2_049).map(|_| op(delete("a", ""))).collect(), Vec::new());
+    let many = txn(Vec::new(), (0..=TXN_OPS_MAX).map(|_| op(delete("a", ""))).collect(), Vec::new());
     let twice = txn(Vec::new(), vec![op(put("a", "1")), op(put("a", "2"))], Vec::new());
     let branches = txn(vec![version_is("a", 0)], vec![op(put("a", "1"))], vec![op(put("a", "2"))]);
     let across = txn(Vec::new(), vec![op(branches.clone()), op(delete("a", "b"))], Vec::new());
@@ -66,10 +66,10 @@ fn malformed_requests_are_refused_before_and_after_they_are_proposed() {
         (across, refusal::DUPLICATE_KEY),
     ];
     for (request, refusal) in cases {
-        assert_eq!(check(&request), Err(refusal.clone()));
+        assert_eq!(check(&request, TXN_OPS_MAX), Err(refusal.clone()));
         assert_eq!(driver.apply(request), refused(refusal));
     }
-    assert_eq!(check(&branches), Ok(()));
+    assert_eq!(check(&branches, TXN_OPS_MAX), Ok(()));
     let sorted = RangeRequest { key: "a".into(), sort_order: 9, ..RangeRequest::default() };
     let answer = driver.store.range(&Caller::default(), &sorted);
     assert!(matches!(answer, Err(StoreError::Refused(refusal)) if refusal == refusal::INVALID_SORT_OPTION));
@@ -79,8 +79,16 @@ fn malformed_requests_are_refused_before_and_after_they_are_proposed() {
 fn nesting_counts_against_what_is_around_it() {
     let nest = |txn: TxnRequest| TxnRequest { success: vec![op(Request::Txn(txn))], ..TxnRequest::default() };
     let deep = (0..127).fold(TxnRequest::default(), |txn, _| nest(txn));
-    assert_eq!(check(&Request::Txn(nest(deep.clone()))), Ok(()));
-    assert_eq!(check(&Request::Txn(nest(nest(deep)))), Err(refusal::TOO_MANY_OPS));
+    assert_eq!(check(&Request::Txn(nest(deep.clone())), TXN_OPS_MAX), Ok(()));
+    assert_eq!(check(&Request::Txn(nest(nest(deep))), TXN_OPS_MAX), Err(refusal::TOO_MANY_OPS));
+}
+
+#[test]
+fn node_may_let_in_fewer_operations_and_never_more() {
+    let with = |ops| txn(Vec::new(), (0..ops).map(|_| op(delete("a", ""))).collect(), Vec::new());
+    assert_eq!(check(&with(3), 3), Ok(()));
+    assert_eq!(check(&with(4), 3), Err(refusal::TOO_MANY_OPS));
+    assert_eq!(check(&with(TXN_OPS_MAX + 1), usize::MAX), Err(refusal::TOO_MANY_OPS));
 }
 
 #[test]
