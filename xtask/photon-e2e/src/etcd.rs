@@ -22,6 +22,8 @@ use crate::{ports, process::Process, wait::Patience};
 const LEADER_AT_MOST: Duration = Duration::from_secs(30);
 const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a token is good that is not used. Tests of others wait for its end.
+const TOKEN_TTL_S: u32 = 2;
 
 /// Files that its nodes identify themselves with.
 #[derive(Clone, Debug)]

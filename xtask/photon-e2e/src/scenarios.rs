@@ -90,6 +90,7 @@ fn by_name() -> impl Iterator<Item = Scenario> {
         Flaredb scale::scan_of_two_million_keys_is_of_one_revision_and_takes_little_memory,
         Flaredb scale::ten_gib_are_held_with_2_gib_of_memory_and_served_ten_seconds_after_a_kill,
         Chainfire suites::suites_of_others_pass_on_etcd,
+        Chainfire suites::suites_of_others_pass_on_chainfire,
         Flaredb overload::ten_times_the_clients_are_refused_or_served_for_a_minute,
     ]
     .into_iter()

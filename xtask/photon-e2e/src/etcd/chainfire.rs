@@ -9,7 +9,7 @@ use std::{
 use anyhow::Result;
 use xtask::layout::CLUSTER;
 
-use super::{Node, Ports};
+use super::{Node, Ports, TOKEN_TTL_S};
 use crate::cloud::{Backend, Cloud, Layout, binary};
 
 /// The nodes of a cluster below `folder`, with certificates and configurations.
@@ -56,7 +56,7 @@ fn config(folder: &Path, id: u64, ports: Ports, tls: &str, members: &str) -> Str
         "[server]\nlisten = \"127.0.0.1:{peer}\"\nadmin_listen = \"127.0.0.1:{admin}\"\n\n{tls}\n\
          [auth]\ncluster = \"{CLUSTER}\"\ntokens_file = {tokens:?}\n\n\
          [node]\nid = {id}\nendpoint = \"https://127.0.0.1:{peer}\"\ndata_dir = {data:?}\n\n\
-         [client]\nlisten = \"127.0.0.1:{client}\"\ntls = \"off\"\n\n\
+         [client]\nlisten = \"127.0.0.1:{client}\"\ntls = \"off\"\ntoken_ttl_s = {TOKEN_TTL_S}\n\n\
          [cluster]\nid = \"{CLUSTER}\"\ninitial_members = [\n{members}]\n"
     )
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Certificates, Node, Ports};
+use super::{Certificates, Node, Ports, TOKEN_TTL_S};
 
 /// What the nodes of a cluster have in common.
 struct Plan<'a> {
@@ -27,7 +27,7 @@ fn url(scheme: &str, port: u16) -> String {
 impl Plan<'_> {
     fn node(&self, number: usize, ports: Ports) -> Node {
         let (name, client) = (format!("n{}", number + 1), url(self.scheme, ports.client));
-        let peer = url(self.scheme, ports.peer);
+        let (peer, token_ttl_s) = (url(self.scheme, ports.peer), TOKEN_TTL_S.to_string());
         let data = self.folder.join(format!("etcd-{name}")).display().to_string();
         #[rustfmt::skip]
         let words = [
@@ -37,8 +37,7 @@ impl Plan<'_> {
             "--listen-client-urls", &client, "--advertise-client-urls", &client,
             "--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer,
             "--initial-cluster", &self.cluster, "--initial-cluster-state", "new",
-            // Tests of others wait for a token's end.
-            "--auth-token-ttl", "2",
+            "--auth-token-ttl", &token_ttl_s,
             "--logger", "zap", "--log-level", "error",
         ];
         let mut arguments: Vec<String> = words.into_iter().map(str::to_owned).collect();
