@@ -4,8 +4,8 @@
 use std::{net::SocketAddr, time::Duration};
 
 use chainfire_store::TXN_OPS_MAX;
-use flaredb_node::WriteLimits;
 pub use flaredb_node::config::{ClusterConfig, InitialMember, NodeConfig, RaftConfig};
+use flaredb_node::{WriteLimits, audit::Schedule};
 use flaredb_raft::COMMAND_BYTES_MAX;
 use photon_runtime::{
     AuthConfig, CommonRef, ConfigError, HasCommon, LogConfig, OpenTls, ServerConfig, TlsConfig,
@@ -97,6 +97,10 @@ pub struct StorageConfig {
     /// Bytes of the disk that stay free: below them nothing new is written, so that what is under way and the node's
     /// own votes always have room. As many are held by a file, out of everybody else's reach. 0 keeps no reserve.
     pub space_low_bytes: u64,
+    /// How often the leader has the replicas compare a part of what they hold.
+    pub audit_interval_ms: u64,
+    /// Bytes of rows in such a part; the next one goes on behind it.
+    pub audit_bytes_max: u64,
     /// How often, at the latest, the state is flushed, so that the log before it can go.
     pub checkpoint_interval_ms: u64,
     /// Log entries that stay after that, for followers that were away; one that was away for longer gets a snapshot.
@@ -144,6 +148,8 @@ impl Default for StorageConfig {
             proposals_bytes_max: 64 << 20,
             watches_max: 65_536,
             space_low_bytes: 64 << 20,
+            audit_interval_ms: 180_000,
+            audit_bytes_max: 256 << 20,
             checkpoint_interval_ms: 60_000,
             log_entries_kept: 10_000,
         }
@@ -160,6 +166,11 @@ impl StorageConfig {
     /// The part of the memory that holds the newest entries of the log, for peers and for `apply`.
     pub(crate) fn log_cache_bytes(&self) -> u64 {
         self.memory_bytes / 10
+    }
+
+    /// How often replicas are compared, and how much of them at once.
+    pub(crate) fn audits(&self) -> Schedule {
+        Schedule { every: Duration::from_millis(self.audit_interval_ms), bytes_max: self.audit_bytes_max }
     }
 
     /// The bounds of writes.
@@ -241,6 +252,8 @@ impl Config {
             ("storage.proposals_max", u64::from(storage.proposals_max)),
             ("storage.proposals_bytes_max", storage.proposals_bytes_max),
             ("storage.watches_max", u64::from(storage.watches_max)),
+            ("storage.audit_interval_ms", storage.audit_interval_ms),
+            ("storage.audit_bytes_max", storage.audit_bytes_max),
             ("storage.checkpoint_interval_ms", storage.checkpoint_interval_ms),
         ];
         if let Some((field, _)) = counts.into_iter().find(|&(_, count)| count == 0) {

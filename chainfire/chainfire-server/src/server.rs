@@ -13,7 +13,9 @@ use chainfire_proto::{
     v3electionpb::election_server::ElectionServer,
     v3lockpb::lock_server::LockServer,
 };
-use flaredb_node::{Beside, MemoryUse, PEER_FINISHING, PEER_STREAMS, PEER_VITAL, peers_only, until};
+use flaredb_node::{
+    Beside, MemoryUse, PEER_FINISHING, PEER_STREAMS, PEER_VITAL, audit::Answers, peers_only, until,
+};
 use photon_runtime::{ConfigError, Context, GrpcServer, OpenPort, Service, StartError, Started};
 use tonic::service::interceptor::InterceptedService;
 
@@ -86,15 +88,18 @@ fn clients(node: &Arc<Node>) -> GrpcServer {
 /// What the other nodes find.
 fn peers(node: &Arc<Node>) -> GrpcServer {
     let api = Api { node: Arc::clone(node), from: From::Peers };
+    let audits = Answers::service([Arc::clone(&node.hosted)]);
     GrpcServer::new()
         .descriptors(chainfire_proto::FILE_DESCRIPTOR_SET)
         .descriptors(flaredb_raft::FILE_DESCRIPTOR_SET)
+        .descriptors(flaredb_node::FILE_DESCRIPTOR_SET)
         .streams(PEER_STREAMS)
         .finishing(PEER_FINISHING)
         .streams(&[KEEP_ALIVE])
         .vital(PEER_VITAL)
         .service(InterceptedService::new(ClusterServer::new(api.clone()), peers_only(ChainFire::NAME)))
         .service(InterceptedService::new(LeaseServer::new(api), peers_only(ChainFire::NAME)))
+        .service(InterceptedService::new(audits, peers_only(ChainFire::NAME)))
         // It bounds its messages itself: a piece of the log is larger than any request.
         .service(InterceptedService::new(node.raft.service(), peers_only(ChainFire::NAME)))
 }
@@ -112,6 +117,7 @@ fn register(node: &Arc<Node>, context: &Context) {
 fn run_beside(node: &Arc<Node>, config: &Config, context: &Context) {
     let beside = Beside { host: &node.host, hosted: &node.hosted, context, serving: &node.stop };
     beside.start(&config.cluster);
+    beside.audit(config.storage.audits());
     let introduce = until(context.tasks.shutdown(), Arc::clone(node).introduce());
     context.tasks.spawn("introduction", introduce);
     let free = until(context.tasks.shutdown(), crate::service::kv::free(Arc::clone(node)));

@@ -8,6 +8,7 @@
 //! on behind it, so the cost does not grow with the data.
 
 mod lead;
+mod peers;
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +26,11 @@ use tokio::{
     time::timeout,
 };
 
-pub use self::lead::{Findings, Schedule, lead};
+pub(crate) use self::lead::lead;
+pub use self::{
+    lead::Schedule,
+    peers::{Answers, AuditsService},
+};
 use crate::{metrics::Metrics, quarantine::Quarantine};
 
 /// The first byte of an encoded audit and of an encoded verdict: the number of the field and its kind.
@@ -35,7 +40,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Audits that are remembered.
 const REMEMBERED: usize = 16;
 /// How long a replica may take to get to an audit and hash its part.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whether an encoded command is an audit or a verdict.
 pub fn is_audit(command: &[u8]) -> bool {

@@ -6,10 +6,11 @@ use photon_runtime::{Context, Shutdown};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    audit::{self, Findings, Schedule},
+    audit::{self, Schedule},
     config::ClusterConfig,
     contact, forming,
     host::{Host, Hosted},
+    peers::dial,
     quarantine,
     space::Watcher,
 };
@@ -59,12 +60,12 @@ impl Beside<'_> {
         context.tasks.spawn("raft", left);
     }
 
-    /// Starts the audits; `findings` asks other nodes.
-    pub fn audit(&self, schedule: Schedule, findings: impl Findings) {
+    /// Starts the audits.
+    pub fn audit(&self, schedule: Schedule) {
         let (hosted, tasks) = (self.hosted, &self.context.tasks);
         let work = Arc::clone(&hosted.auditor).work();
         tasks.spawn_critical("audit", until(tasks.shutdown(), work));
-        let lead = audit::lead(Arc::clone(hosted), findings, schedule);
+        let lead = audit::lead(Arc::clone(hosted), dial(self.context.tls.as_ref()), schedule);
         tasks.spawn_critical("audit lead", until(tasks.shutdown(), lead));
     }
 }

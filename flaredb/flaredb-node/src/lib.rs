@@ -12,7 +12,8 @@
 //! - A replica that was found to differ from the others answers nothing.
 //!
 //! # What it refuses to do
-//! It knows no request of any service and makes no gRPC status: it says why, and the service says it to its callers.
+//! It knows no request of a service's clients and makes no gRPC status for them: it says why, and the service says it to
+//! its callers. Only what nodes ask each other about their replicas is its own.
 
 mod admission;
 pub mod audit;
@@ -45,3 +46,19 @@ pub use proposals::{NotProposed, Proposals};
 pub use quarantine::{Quarantine, Quarantined};
 pub use replica::{Commands, Replica};
 pub use space::{Closed, Disk, Free, Mib, Room};
+
+mod proto {
+    /// What nodes ask each other, version 1.
+    #[expect(
+        unreachable_pub,
+        unused_qualifications,
+        clippy::allow_attributes_without_reason,
+        reason = "generated; documented in the protobuf file"
+    )]
+    pub mod v1 {
+        tonic::include_proto!("photon.node.v1");
+    }
+}
+
+/// The encoded `FileDescriptorSet` of what nodes ask each other, for gRPC reflection and for tests that list every RPC.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -9,8 +9,12 @@ use tonic::{
 };
 
 /// Peers talk on; these have no deadline of their own.
-pub const STREAMS: &[&str] =
-    &["/photon.raft.v1.RaftTransport/Append", "/photon.raft.v1.RaftTransport/InstallSnapshot"];
+pub const STREAMS: &[&str] = &[
+    "/photon.raft.v1.RaftTransport/Append",
+    "/photon.raft.v1.RaftTransport/InstallSnapshot",
+    // It waits until the replica gets there.
+    "/photon.node.v1.Audits/GetFinding",
+];
 
 /// What a node that ends answers to the last: what it was forwarded, by nodes that stop when another one leads.
 pub const FINISHING: &[&str] = &["/photon.raft.v1.RaftTransport/Forward"];

@@ -18,7 +18,6 @@
 pub mod cli;
 mod clock;
 pub mod config;
-mod findings;
 mod history;
 mod leader;
 mod metrics;

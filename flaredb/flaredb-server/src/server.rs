@@ -5,7 +5,9 @@
 use std::{sync::Arc, time::Duration};
 
 use flaredb_node::{
-    Beside, MemoryUse, PEER_FINISHING, PEER_STREAMS, PEER_VITAL, audit::Schedule, dial, peers_only, until,
+    Beside, MemoryUse, PEER_FINISHING, PEER_STREAMS, PEER_VITAL,
+    audit::{Answers, Schedule},
+    dial, peers_only, until,
 };
 use flaredb_proto::v1::{
     cluster_server::ClusterServer, kv_cas_server::KvCasServer, kv_raw_server::KvRawServer,
@@ -15,7 +17,7 @@ use flaredb_raft::Connector;
 use photon_runtime::{ConfigError, Context, GrpcServer, Service, StartError, Started};
 use tonic::service::interceptor::InterceptedService;
 
-use crate::{config::Config, findings::Peers, leader, metrics::NamespaceSizes, node::Node, service::Api};
+use crate::{config::Config, leader, metrics::NamespaceSizes, node::Node, service::Api};
 
 /// Streams have no deadline of their own: a watch lasts, a snapshot takes as long as it is large.
 /// A new member may take as long as its snapshot, a hash as long as the data is large; those have bounds of their own.
@@ -59,9 +61,11 @@ impl Service for FlareDb {
 /// What is served, and how large a request may be.
 fn services(node: &Arc<Node>, request_bytes_max: usize) -> GrpcServer {
     let api = Api(Arc::clone(node));
+    let audits = Answers::service(node.regions.iter().map(|region| Arc::clone(region.hosted())));
     GrpcServer::new()
         .descriptors(flaredb_proto::FILE_DESCRIPTOR_SET)
         .descriptors(flaredb_raft::FILE_DESCRIPTOR_SET)
+        .descriptors(flaredb_node::FILE_DESCRIPTOR_SET)
         .streams(STREAMS)
         .streams(PEER_STREAMS)
         .finishing(FINISHING)
@@ -72,6 +76,7 @@ fn services(node: &Arc<Node>, request_bytes_max: usize) -> GrpcServer {
         .service(NamespacesServer::new(api.clone()).max_decoding_message_size(request_bytes_max))
         .service(ClusterServer::new(api.clone()).max_decoding_message_size(request_bytes_max))
         .service(MaintenanceServer::new(api).max_decoding_message_size(request_bytes_max))
+        .service(InterceptedService::new(audits, peers_only(FlareDb::NAME)))
         // It bounds its messages itself: a piece of the log is larger than any request.
         .service(InterceptedService::new(node.raft.service(), peers_only(FlareDb::NAME)))
 }
@@ -97,7 +102,7 @@ fn run_beside(node: &Arc<Node>, config: &Config, context: &Context) {
     for region in node.regions.iter() {
         let beside = Beside { host: &node.host, hosted: region.hosted(), context, serving: &node.stop };
         beside.start(&config.cluster);
-        beside.audit(schedule, Peers::new(dial(context.tls.as_ref())));
+        beside.audit(schedule);
         let forget = leader::forget(Arc::clone(region), config.storage.clone());
         context.tasks.spawn_critical("history", until(context.tasks.shutdown(), forget));
     }

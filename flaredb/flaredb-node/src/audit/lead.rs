@@ -10,17 +10,13 @@ use flaredb_raft::MemberStatus;
 use futures::future::join_all;
 use prost::Message as _;
 use tokio::time::{MissedTickBehavior, interval};
+use tonic::transport::Endpoint;
 
+use super::peers;
 use crate::{
     host::Hosted,
     proposals::{NotProposed, Proposals},
 };
-
-/// Asks other nodes.
-pub trait Findings: Send + Sync + 'static {
-    /// What the node at `endpoint` found at an audit; `None` if it does not say.
-    fn finding(&self, endpoint: &str, index: u64) -> impl Future<Output = Option<Vec<u8>>> + Send;
-}
 
 /// How often audits are, and how much each covers.
 #[derive(Debug, Clone, Copy)]
@@ -31,8 +27,11 @@ pub struct Schedule {
     pub bytes_max: u64,
 }
 
-/// Lets the leader of a region audit its replicas, for as long as it is polled.
-pub async fn lead(hosted: Arc<Hosted>, peers: impl Findings, schedule: Schedule) {
+/// Lets the leader of a region audit its replicas, for as long as it is polled. `dial` reaches the other nodes.
+pub(crate) async fn lead<D>(hosted: Arc<Hosted>, dial: D, schedule: Schedule)
+where
+    D: Fn(&str) -> Result<Endpoint, tonic::transport::Error> + Send + Sync,
+{
     let mut tick = interval(schedule.every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut cursor = Vec::new();
@@ -42,7 +41,7 @@ pub async fn lead(hosted: Arc<Hosted>, peers: impl Findings, schedule: Schedule)
             cursor.clear();
             continue;
         }
-        match audit(&hosted, &peers, &cursor, schedule.bytes_max).await {
+        match audit(&hosted, &dial, &cursor, schedule.bytes_max).await {
             Ok(next) => cursor = next,
             Err(error) => tracing::debug!(%error, "an audit did not take place; the next one will"),
         }
@@ -50,12 +49,10 @@ pub async fn lead(hosted: Arc<Hosted>, peers: impl Findings, schedule: Schedule)
 }
 
 /// One audit; returns where the next one starts.
-async fn audit(
-    hosted: &Hosted,
-    peers: &impl Findings,
-    cursor: &[u8],
-    bytes_max: u64,
-) -> Result<Vec<u8>, NotProposed> {
+async fn audit<D>(hosted: &Hosted, dial: &D, cursor: &[u8], bytes_max: u64) -> Result<Vec<u8>, NotProposed>
+where
+    D: Fn(&str) -> Result<Endpoint, tonic::transport::Error> + Send + Sync,
+{
     let command = AuditState { cursor: cursor.to_vec().into(), bytes_max };
     let Some(index) = propose(&hosted.proposals, Command::AuditState(command)).await? else {
         return Ok(cursor.to_vec());
@@ -65,7 +62,7 @@ async fn audit(
     let found =
         join_all(members.iter().map(async |member| match member.id == hosted.group.status().node_id {
             true => auditor.finding(index).await.map(|finding| finding.hash.to_vec()),
-            false => peers.finding(&member.endpoint, index).await,
+            false => peers::ask(dial, &member.endpoint, hosted.id, index).await,
         }));
     let found: Vec<Option<Vec<u8>>> = found.await;
     match judge(&members, &found) {

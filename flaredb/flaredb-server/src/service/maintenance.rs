@@ -58,8 +58,8 @@ impl Maintenance for Api {
         &self,
         request: Request<StateHashRequest>,
     ) -> Result<Response<StateHashResponse>, Status> {
-        state_hash::allow(&request)?;
-        Ok(Response::new(state_hash::state_hash(self, request.into_inner()).await?))
+        self.allow_cluster(&request, Action::Admin)?;
+        Ok(Response::new(state_hash::state_hash(self).await?))
     }
 
     async fn examine(&self, request: Request<ExamineRequest>) -> Result<Response<ExamineResponse>, Status> {

@@ -12,7 +12,11 @@ use tonic_prost::ProstCodec;
 use crate::cloud::{Caller, Cloud, create};
 
 fn every_rpc() -> Vec<RpcPath> {
-    let sets = [flaredb_proto::FILE_DESCRIPTOR_SET, flaredb_raft::FILE_DESCRIPTOR_SET];
+    let sets = [
+        flaredb_proto::FILE_DESCRIPTOR_SET,
+        flaredb_raft::FILE_DESCRIPTOR_SET,
+        flaredb_node::FILE_DESCRIPTOR_SET,
+    ];
     let rpcs: Vec<RpcPath> = sets.iter().flat_map(|set| rpc_paths(set).unwrap()).collect();
     assert!(rpcs.len() > 20, "the descriptors list {} RPCs", rpcs.len());
     rpcs
@@ -42,12 +46,13 @@ async fn no_rpc_answers_without_credentials() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_but_a_node_speaks_to_the_log() {
+async fn nobody_but_a_node_speaks_to_the_log_and_hears_of_audits() {
     let cloud = Cloud::new();
     let node = cloud.single().await;
-    let peers_only: Vec<RpcPath> =
-        every_rpc().into_iter().filter(|rpc| rpc.service.starts_with("photon.raft.")).collect();
-    assert_eq!(peers_only.len(), 8);
+    let of_nodes =
+        |rpc: &RpcPath| ["photon.raft.", "photon.node."].iter().any(|of| rpc.service.starts_with(of));
+    let peers_only: Vec<RpcPath> = every_rpc().into_iter().filter(of_nodes).collect();
+    assert_eq!(peers_only.len(), 9);
     for credentials in [cloud.operator(), cloud.service("flashdns")] {
         let caller = node.caller(&credentials).await;
         for rpc in &peers_only {

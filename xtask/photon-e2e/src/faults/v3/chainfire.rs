@@ -15,7 +15,8 @@ const CLIENT_PORT: u16 = 2379;
 const METRICS: &str = "http://127.0.0.1:7401/metrics";
 const INSTALLED: &str = "chainfire_raft_snapshots_installed_total ";
 /// Much is cut from the log, so that short absences need snapshots.
-const STORAGE: &str = "[storage]\nlog_entries_kept = 200\ncheckpoint_interval_ms = 1000\n";
+const STORAGE: &str =
+    "[storage]\nlog_entries_kept = 200\ncheckpoint_interval_ms = 1000\naudit_interval_ms = 5000\n";
 
 /// ChainFire, of which clients need no certificate here: what is tested is the store.
 #[derive(Debug)]
