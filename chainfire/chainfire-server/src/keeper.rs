@@ -229,20 +229,23 @@ async fn look_after_all(api: &Api, term: u64, pulse: &mut Pulse) -> Result<(), S
     Ok(())
 }
 
-/// What a node that was stopped did not hear of ends no lease.
-fn forgive(keeper: &Keeper, term: u64, pulse: &mut Pulse) {
-    if pulse.take_stall() {
+/// What a node that was stopped did not hear of ends no lease. Returns until when nothing was missed: what is over by then
+/// is over, however long the process is stopped behind this look.
+fn forgive(keeper: &Keeper, term: u64, pulse: &mut Pulse) -> Duration {
+    let (seen, stalled) = pulse.look();
+    if stalled {
         tracing::warn!("this node was stopped for a while; leases have what a new leader would give them");
         keeper.in_term(term, |deadlines, now| deadlines.renew_all(now));
     }
+    seen.saturating_duration_since(keeper.start)
 }
 
 /// Says in the log what the next leader must know; whether it is there.
 async fn say_what_is_left(api: &Api, term: u64, pulse: &mut Pulse) -> bool {
     let keeper = &api.keeper;
     loop {
-        forgive(keeper, term, pulse);
-        let unsaid = keeper.in_term(term, |deadlines, now| deadlines.unsaid(now, LEASES_MAX));
+        let seen = forgive(keeper, term, pulse);
+        let unsaid = keeper.in_term(term, |deadlines, _| deadlines.unsaid(seen, LEASES_MAX));
         let leases = unsaid.unwrap_or_default();
         if leases.is_empty() {
             return true;
@@ -260,8 +263,8 @@ async fn say_what_is_left(api: &Api, term: u64, pulse: &mut Pulse) -> bool {
 
 async fn end_those_that_are_over(api: &Api, term: u64, pulse: &mut Pulse) -> Result<(), StoreError> {
     let (keeper, store) = (&api.keeper, &api.store);
-    forgive(keeper, term, pulse);
-    let leases = keeper.in_term(term, |deadlines, now| deadlines.due(now, LEASES_MAX)).unwrap_or_default();
+    let seen = forgive(keeper, term, pulse);
+    let leases = keeper.in_term(term, |deadlines, _| deadlines.due(seen, LEASES_MAX)).unwrap_or_default();
     if leases.is_empty() {
         return Ok(());
     }
@@ -305,10 +308,53 @@ impl Pulse {
         }
     }
 
-    /// Whether it was stopped since this was asked last.
-    fn take_stall(&mut self) -> bool {
-        self.stalled |= self.last.elapsed() > STALL;
-        self.last = Instant::now();
-        std::mem::take(&mut self.stalled)
+    /// Looks at the clock, and whether the process was stopped between the last look and this one.
+    fn look(&mut self) -> (Instant, bool) {
+        let now = Instant::now();
+        let stalled = std::mem::take(&mut self.stalled) || now - self.last > STALL;
+        self.last = now;
+        (now, stalled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const TERM: u64 = 3;
+
+    fn with_a_lease() -> (Keeper, Pulse) {
+        let (keeper, pulse) = (Keeper::new(), Pulse::new());
+        keeper.begin(TERM);
+        let lease = Lease { id: 1, ttl_s: 10, epoch: 5, keys: 0, left_ms: 0 };
+        keeper.in_term(TERM, |deadlines, now| deadlines.learn(&lease, now));
+        (keeper, pulse)
+    }
+
+    fn due(keeper: &Keeper, seen: Duration) -> usize {
+        keeper.in_term(TERM, |deadlines, _| deadlines.due(seen, LEASES_MAX).len()).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stop_of_the_process_ends_no_lease_before_the_look_nor_behind_it() {
+        let (keeper, mut pulse) = with_a_lease();
+        let seen = forgive(&keeper, TERM, &mut pulse);
+        advance(Duration::from_secs(60)).await;
+        assert_eq!(due(&keeper, seen), 0);
+        let seen = forgive(&keeper, TERM, &mut pulse);
+        assert_eq!(due(&keeper, seen), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lease_whose_time_passes_beat_by_beat_is_due() {
+        let (keeper, mut pulse) = with_a_lease();
+        let mut beats = 0;
+        while due(&keeper, forgive(&keeper, TERM, &mut pulse)) == 0 {
+            pulse.beat().await;
+            beats += 1;
+        }
+        assert!((50..60).contains(&beats), "{beats}");
     }
 }
