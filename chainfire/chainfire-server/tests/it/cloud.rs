@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    iter::repeat_with,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     time::{Duration, Instant},
@@ -49,9 +50,12 @@ pub(crate) async fn wait_for<T>(what: &str, condition: impl AsyncFn() -> Option<
     }
 }
 
-/// An address that nothing listens on at the moment.
+/// An address that nothing listens on at the moment. Its port is below those that the kernel gives to outgoing connections,
+/// so that none of them gets it before a node listens there.
 pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    let draw = || SocketAddr::from(([127, 0, 0, 1], rand::random_range(10_000..32_000)));
+    let mut draws = repeat_with(draw).take(1_000);
+    draws.find(|address| TcpListener::bind(address).is_ok()).unwrap()
 }
 
 impl Cloud {
