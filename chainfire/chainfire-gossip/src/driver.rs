@@ -25,6 +25,7 @@ use crate::{
     event::Event,
     frame::PACKET_BYTES_MAX,
     gossip::{Gossip, Start},
+    identity::Identity,
     keyring::{KeyId, KeyringError},
     metrics::Metrics,
     outbox::{Outbox, Packet, Path},
@@ -100,6 +101,7 @@ pub struct Node {
     accept_failed: bool,
     events: mpsc::Sender<Event>,
     members: watch::Sender<Members>,
+    identity: watch::Sender<Identity>,
     gossip_period: Duration,
     metrics: Metrics,
 }
@@ -123,6 +125,7 @@ impl Node {
         let (deliver, deliveries) = mpsc::channel(DELIVERIES_MAX);
         let (events, read_events) = mpsc::channel(EVENTS_MAX);
         let (members, read_members) = watch::channel(Members::default());
+        let (identity, read_identity) = watch::channel(*core.identity());
         let node = Self {
             core,
             sockets,
@@ -136,10 +139,11 @@ impl Node {
             accept_failed: false,
             events,
             members,
+            identity,
             gossip_period,
             metrics,
         };
-        Ok((node, Handle::new(send_command, read_members), read_events))
+        Ok((node, Handle::new(send_command, read_members, read_identity), read_events))
     }
 
     /// Speaks until `stopping` is cancelled, then says farewell.
@@ -272,6 +276,10 @@ impl Node {
             self.members.send_replace(Arc::new(self.core.members().cloned().collect()));
         }
         events.into_iter().for_each(|event| self.tell(event));
+        self.identity.send_if_modified(|known| {
+            let now = *self.core.identity();
+            std::mem::replace(known, now) != now
+        });
     }
 
     fn send(&self, packet: &Packet) {

@@ -1,12 +1,13 @@
 //! The command line of `chainfire`: the server itself, and what must be done while it does not run.
 //!
-//! An operator's verbs against a running cluster are `etcdctl`'s, which speaks the same API.
+//! An operator's verbs against a running cluster are `etcdctl`'s, which speaks the same API; ours are for what it does not
+//! know ([`crate::verbs`]).
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{ChainFire, restore};
+use crate::{Agent, ChainFire, restore, verbs};
 
 /// ChainFire: a replicated store of configuration and coordination that speaks etcd's v3 API.
 #[derive(Debug, Parser)]
@@ -18,6 +19,8 @@ struct Cli {
 
 const EXAMPLES: &str = "Examples:
   chainfire serve --config /etc/photon/chainfire.toml
+  chainfire agent --config /etc/photon/chainfire-agent.toml
+  chainfire members --endpoints https://db1:2379 --ca ca.crt --cert own.crt --key own.key
   etcdctl --endpoints https://db1:2379 snapshot save backup.db
   chainfire snapshot restore backup.db --data-dir /var/lib/chainfire --cluster photon --node-id 1 \\
       --member 1=https://db1:2380 --member 2=https://db2:2380 --member 3=https://db3:2380";
@@ -26,9 +29,23 @@ const EXAMPLES: &str = "Examples:
 enum Verb {
     /// Runs a node.
     Serve(photon_runtime::ServeArgs),
+    /// Runs gossip alone, on a machine that holds none of ChainFire's data.
+    Agent(photon_runtime::ServeArgs),
     /// What is done with files that `etcdctl snapshot save` has saved.
     #[command(subcommand)]
     Snapshot(Snapshot),
+    /// Shows who belongs to the cluster and which machines are there.
+    Members(verbs::Options),
+    /// Shows which services are registered, or the instances of one.
+    Services {
+        /// The service.
+        name: Option<String>,
+        #[command(flatten)]
+        options: verbs::Options,
+    },
+    /// The keys of gossip.
+    #[command(subcommand)]
+    Gossip(verbs::Gossip),
 }
 
 #[derive(Debug, Subcommand)]
@@ -44,6 +61,10 @@ pub fn main() -> ExitCode {
     match Cli::try_parse() {
         Err(error) => usage(&error),
         Ok(Cli { verb: Verb::Serve(args) }) => photon_runtime::run_with::<ChainFire>(args),
+        Ok(Cli { verb: Verb::Agent(args) }) => photon_runtime::run_with::<Agent>(args),
+        Ok(Cli { verb: Verb::Members(options) }) => verbs::members(&options),
+        Ok(Cli { verb: Verb::Services { name, options } }) => verbs::services(name.as_deref(), &options),
+        Ok(Cli { verb: Verb::Gossip(verb) }) => verbs::gossip(verb),
         Ok(Cli { verb: Verb::Snapshot(Snapshot::Restore(args)) }) => report(&restore::restore(&args)),
     }
 }

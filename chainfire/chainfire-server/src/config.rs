@@ -12,6 +12,8 @@ use photon_runtime::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::gossip::{self, GossipConfig};
+
 /// With less, the database would do nothing but flush and merge its files.
 const MEMORY_BYTES_MIN: u64 = 64 << 20;
 /// With less, what a leader has to say of many leases at once would not fit.
@@ -41,6 +43,8 @@ pub struct Config {
     pub storage: StorageConfig,
     /// Timing of the consensus.
     pub raft: RaftConfig,
+    /// Whether the node gossips; by it the cluster learns which machines are there.
+    pub gossip: GossipConfig,
 }
 
 /// Where etcd's clients find this node.
@@ -122,6 +126,7 @@ impl Default for Config {
             cluster: ClusterConfig::default(),
             storage: StorageConfig::default(),
             raft: RaftConfig::default(),
+            gossip: GossipConfig::default(),
         }
     }
 }
@@ -211,6 +216,7 @@ impl Config {
         self.node.check(&self.cluster)?;
         self.check_storage()?;
         self.check_client()?;
+        gossip::check(&self.gossip)?;
         self.raft.check()
     }
 

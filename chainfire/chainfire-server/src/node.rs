@@ -44,12 +44,16 @@ pub(crate) struct Node {
     pub(crate) changes: watch::Sender<()>,
     /// Who leads.
     pub(crate) leadership: watch::Receiver<Leadership>,
+    /// The name by which the member list calls it.
+    pub(crate) name: String,
     /// The cluster's number, made of its name.
     pub(crate) cluster_id: u64,
     /// Where clients reach this node.
     pub(crate) client_urls: Vec<String>,
     /// Reaches peers.
     pub(crate) connector: Peers,
+    /// Whether nodes speak TLS to each other.
+    pub(crate) is_secure: bool,
     /// Where tasks are started.
     pub(crate) tasks: Tasks,
     /// Keeps leases alive, while this node leads.
@@ -102,6 +106,7 @@ impl Node {
     /// [`OpenError`]; nothing of another node's or cluster's data is touched.
     pub(crate) async fn open(
         config: &Config,
+        name: String,
         client_urls: Vec<String>,
         context: &Context,
     ) -> Result<Self, OpenError> {
@@ -126,8 +131,10 @@ impl Node {
             store,
             changes,
             cluster_id: cluster_id(&config.cluster.id),
+            name,
             client_urls,
             connector: Peers(Box::new(dial())),
+            is_secure: context.tls.is_some(),
             tasks: context.tasks.clone(),
             keeper: Keeper::new(),
             requests: config.client.request_limits(),
@@ -147,7 +154,7 @@ impl Node {
     pub(crate) async fn introduce(self: Arc<Self>) {
         let own = MemberAttributes {
             id: self.identity.node_id,
-            name: self.identity.node_id.to_string(),
+            name: self.name.clone(),
             client_urls: self.client_urls.clone(),
         };
         loop {

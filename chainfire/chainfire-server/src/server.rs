@@ -3,7 +3,7 @@
 //! The process's own port is for the nodes of the cluster alone: consensus, and etcd's services as a node that follows
 //! needs them of the one that leads. Etcd's port is for etcd's clients.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use chainfire_proto::{
     etcdserverpb::{
@@ -20,8 +20,11 @@ use photon_runtime::{ConfigError, Context, GrpcServer, OpenPort, Service, StartE
 use tonic::service::interceptor::InterceptedService;
 
 use crate::{
+    agent,
     api::{Api, From},
     config::Config,
+    court::{self, Court},
+    gossip::Gossip,
     keeper,
     node::Node,
     tokens,
@@ -59,13 +62,42 @@ impl Service for ChainFire {
         let storage = context.health.condition("storage");
         storage.not_ready("the data folder is being opened");
         // Boxed: it is large, and what starts servers in tests holds several of them.
-        let open = Box::pin(Node::open(&config, urls, &context));
+        let open = Box::pin(Node::open(&config, name_of(&config)?, urls, &context));
         let node = Arc::new(open.await?);
         storage.ok();
         register(&node, &context);
         run_beside(&node, &config, &context);
-        Ok(Started::new(peers(&node)).open(port, clients(&node)))
+        let (mut peers, mut clients) = (peers(&node), clients(&node));
+        if let Some(listen) = config.gossip.listen {
+            let gossip = gossip(&node, &config, listen, &context).await?;
+            peers = agent::serve(peers, Arc::clone(&gossip));
+            clients = agent::serve(clients, gossip);
+        }
+        Ok(Started::new(peers).open(port, clients))
     }
+}
+
+/// What gossip calls the node, so that it has one name in all lists; without gossip, its number.
+fn name_of(config: &Config) -> Result<String, StartError> {
+    match config.gossip.listen {
+        Some(_) => Ok(config.gossip.name()?),
+        None => Ok(config.node.id.to_string()),
+    }
+}
+
+/// Begins to gossip, and to judge whenever this node leads.
+async fn gossip(
+    node: &Arc<Node>,
+    config: &Config,
+    listen: SocketAddr,
+    context: &Context,
+) -> Result<Arc<Gossip>, StartError> {
+    let (gossip, events) = Gossip::start(&config.gossip, listen, ChainFire::NAME, context).await?;
+    let metrics = court::Metrics::default();
+    context.metrics.register(|registry| metrics.register(registry));
+    let court = Court::new(Arc::clone(node), Arc::clone(&gossip), metrics);
+    context.tasks.spawn("court", until(context.tasks.shutdown(), court.sit(events)));
+    Ok(gossip)
 }
 
 /// What etcd's clients find.

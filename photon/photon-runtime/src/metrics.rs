@@ -33,7 +33,8 @@ impl Metrics {
 
     /// Registers metrics whose names get the prefix `<service>_`.
     pub fn register<T>(&self, register: impl FnOnce(&mut Registry) -> T) -> T {
-        register(self.registry().sub_registry_with_prefix(self.service))
+        // A hyphen is none of the letters of a metric's name.
+        register(self.registry().sub_registry_with_prefix(self.service.replace('-', "_")))
     }
 
     /// Registers metrics and collectors under the names that they have.

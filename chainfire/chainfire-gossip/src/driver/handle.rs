@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
+    identity::Identity,
     keyring::{Key, KeyId, KeyringError},
     metadata::Metadata,
     roster::Member,
@@ -48,11 +49,21 @@ pub enum KeyError {
 pub struct Handle {
     commands: mpsc::Sender<Command>,
     members: watch::Receiver<Members>,
+    identity: watch::Receiver<Identity>,
 }
 
 impl Handle {
-    pub(super) fn new(commands: mpsc::Sender<Command>, members: watch::Receiver<Members>) -> Self {
-        Self { commands, members }
+    pub(super) fn new(
+        commands: mpsc::Sender<Command>,
+        members: watch::Receiver<Members>,
+        identity: watch::Receiver<Identity>,
+    ) -> Self {
+        Self { commands, members, identity }
+    }
+
+    /// Who the node is at present: it goes on as its next life when it was declared dead, or had lived before.
+    pub fn identity(&self) -> Identity {
+        *self.identity.borrow()
     }
 
     /// The members now, and whenever they change.

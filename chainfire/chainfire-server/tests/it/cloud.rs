@@ -17,7 +17,7 @@ use chainfire_server::{
     config::{InitialMember, NodeConfig},
 };
 use photon_runtime::{
-    ClientTls, Identity, OpenTls, Process, StartError,
+    ClientTls, Identity, OpenTls, Process, StartError, TlsConfig,
     pki::{self, Issued, Leaf, Validity},
 };
 use tempfile::TempDir;
@@ -86,6 +86,15 @@ impl Cloud {
 
     fn write(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).unwrap();
+    }
+
+    /// The files of another service's certificate.
+    pub(crate) fn tls(&self, service: &str) -> TlsConfig {
+        let issued = self.issue(service);
+        let (cert, key) = (format!("{service}.crt"), format!("{service}.key"));
+        self.write(&cert, &issued.cert_pem);
+        self.write(&key, &issued.key_pem);
+        TlsConfig { cert: Some(self.path(&cert)), key: Some(self.path(&key)), ca: Some(self.path("ca.crt")) }
     }
 
     /// A node at this address for its peers, with these first members.

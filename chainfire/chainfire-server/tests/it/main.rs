@@ -7,6 +7,7 @@ mod audits;
 mod auth;
 mod cloud;
 mod credentials;
+mod gossip;
 mod kv;
 mod leases;
 mod members;
