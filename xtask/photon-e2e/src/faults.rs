@@ -10,7 +10,7 @@ mod flaredb;
 mod history;
 mod load;
 mod nemesis;
-mod network;
+pub(crate) mod network;
 mod subject;
 mod v3;
 mod verdict;

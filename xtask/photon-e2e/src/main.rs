@@ -11,6 +11,7 @@ mod dns;
 mod etcd;
 mod faults;
 mod filling;
+mod gossip;
 mod ports;
 mod process;
 mod scenarios;
@@ -82,6 +83,10 @@ fn run(verb: Verb) -> Result<ExitCode> {
             faults::enter()?;
             let (store, options) = options.chosen();
             until_interrupted(faults::run(store, options))
+        }
+        Verb::Run(scenarios::Options { what: Some(scenarios::What::Gossip(options)), .. }) => {
+            faults::enter()?;
+            until_interrupted(gossip::run(options))
         }
         Verb::Run(options) => until_interrupted(scenarios::run(options)),
     }

@@ -52,6 +52,8 @@ pub(crate) enum What {
     Flaredb(crate::faults::Options),
     /// Do the same to a ChainFire cluster, or to one of etcd.
     Chainfire(crate::faults::V3Options),
+    /// Kill nodes of ChainFire's gossip and of Serf's, and measure how soon the others know.
+    Gossip(crate::gossip::Options),
 }
 
 /// What a scenario is given.

@@ -41,7 +41,8 @@ enum Verb {
     ///
     /// Options are those of the scenarios: --seed S, --filter F, --backend embedded|flaredb|chainfire, --keep. Or, for
     /// faults of all kinds and checks of what clients saw: flaredb --faults all|none|NAME,... --secs N [--seed S], or
-    /// chainfire, or chainfire --peer etcd, with the same. With --release,
+    /// chainfire, or chainfire --peer etcd, with the same. Or, for deaths
+    /// that gossip is to notice, beside Serf: gossip --rounds N --within-ms N. With --release,
     /// everything is built for release.
     E2e {
         /// Handed over to the scenarios.

@@ -146,6 +146,7 @@ pub fn where_it_is_from(program: &str) -> String {
         "nft" => "nftables",
         "nsd" => "nsd",
         "python3" => "python3-venv",
+        "serf" => "serf",
         "nsenter" => "util-linux",
         "strace" => "strace",
         "taskset" => "util-linux",

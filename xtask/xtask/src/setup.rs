@@ -19,7 +19,7 @@ use crate::{progress, rocksdb, workspace};
 const BUILD: [&str; 2] = ["g++", "libclang-dev"];
 
 /// What the tests and benchmarks need besides: clients, peers and probes, and what suites of others are built with.
-const TEST: [&str; 13] = [
+const TEST: [&str; 14] = [
     "bind9",
     "bind9-dnsutils",
     "curl",
@@ -32,6 +32,7 @@ const TEST: [&str; 13] = [
     "nsd",
     "protobuf-compiler",
     "python3-venv",
+    "serf",
     "strace",
 ];
 

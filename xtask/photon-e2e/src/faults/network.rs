@@ -33,13 +33,13 @@ pub(crate) fn enter() -> Result<()> {
 
 /// The nodes' namespaces; they go with the value.
 #[derive(Debug)]
-pub(super) struct Network {
+pub(crate) struct Network {
     namespaces: Vec<String>,
 }
 
 /// One end of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
     /// The node in this slot.
     Node(usize),
     /// This process.
@@ -48,25 +48,25 @@ pub(super) enum End {
 
 /// What is dropped: packets of one direction, all or a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Drops {
+pub(crate) struct Drops {
     /// Who sends.
-    pub(super) from: End,
+    pub(crate) from: End,
     /// Who does not receive.
-    pub(super) to: End,
+    pub(crate) to: End,
     /// How many of a hundred packets.
-    pub(super) percent: u8,
+    pub(crate) percent: u8,
 }
 
 /// Rules that are in force until they are healed or dropped.
 #[derive(Debug)]
-pub(super) struct Cut(());
+pub(crate) struct Cut(());
 
 impl Network {
     /// Makes a bridge here, and so many namespaces on it. What killed runs have left is removed.
     ///
     /// # Errors
     /// When `ip` is missing or refuses.
-    pub(super) fn new(slots: usize) -> Result<Self> {
+    pub(crate) fn new(slots: usize) -> Result<Self> {
         sweep()?;
         ip(&["link", "add", BRIDGE, "type", "bridge"])?;
         ip(&["address", "add", &format!("{}/24", address(End::Clients)), "dev", BRIDGE])?;
@@ -98,7 +98,7 @@ impl Network {
     ///
     /// # Errors
     /// When there is no such slot.
-    pub(super) fn wrapper(&self, slot: usize) -> Result<[String; 2]> {
+    pub(crate) fn wrapper(&self, slot: usize) -> Result<[String; 2]> {
         Ok(["nsenter".to_owned(), format!("--net=/run/netns/{}", self.namespace(slot)?)])
     }
 }
@@ -117,7 +117,7 @@ impl Drop for Network {
 }
 
 /// The address of an end.
-pub(super) fn address(end: End) -> Ipv4Addr {
+pub(crate) fn address(end: End) -> Ipv4Addr {
     let host = match end {
         End::Node(slot) => u8::try_from(slot + 1).unwrap_or(CLIENTS_HOST),
         End::Clients => CLIENTS_HOST,
@@ -148,7 +148,7 @@ fn sweep() -> Result<()> {
 ///
 /// # Errors
 /// When nft is missing or refuses.
-pub(super) fn cut(drops: &[Drops]) -> Result<Cut> {
+pub(crate) fn cut(drops: &[Drops]) -> Result<Cut> {
     let cut = Cut(());
     output("nft", &[&rules(drops)])?;
     Ok(cut)
@@ -167,7 +167,7 @@ impl Cut {
     ///
     /// # Errors
     /// When the rules are gone.
-    pub(super) fn heal(self) -> Result<u64> {
+    pub(crate) fn heal(self) -> Result<u64> {
         self.dropped()
     }
 }
