@@ -55,15 +55,7 @@ impl ChainFireStore {
         credentials: Credentials,
         namespace: Namespace,
     ) -> Result<ChainFireStore, OpenError> {
-        let Credentials { ca_pem, identity_pem, password, .. } = credentials;
-        // A cluster without TLS is no worse for a CA that other servers of this cloud are checked against.
-        let is_plain = endpoints.iter().all(|endpoint| endpoint.starts_with("http://"));
-        let tls = ca_pem.filter(|_| !is_plain).map(|ca| Tls { ca, identity: identity_pem });
-        let user = password.map(|(name, password)| User { name, password });
-        let config =
-            ClientConfig { endpoints, tls, user, request_timeout: timeout, ..ClientConfig::default() };
-        let client = Client::connect(config).await.map_err(refused_config)?;
-        Ok(ChainFireStore::over(client, namespace))
+        Ok(ChainFireStore::over(connect(endpoints, timeout, credentials).await?, namespace))
     }
 
     /// The service's store over a client that is there already.
@@ -111,8 +103,23 @@ impl ChainFireStore {
     }
 }
 
+/// A client that has reached the cluster.
+pub(crate) async fn connect(
+    endpoints: Vec<String>,
+    timeout: Duration,
+    credentials: Credentials,
+) -> Result<Client, OpenError> {
+    let Credentials { ca_pem, identity_pem, password, .. } = credentials;
+    // A cluster without TLS is no worse for a CA that other servers of this cloud are checked against.
+    let is_plain = endpoints.iter().all(|endpoint| endpoint.starts_with("http://"));
+    let tls = ca_pem.filter(|_| !is_plain).map(|ca| Tls { ca, identity: identity_pem });
+    let user = password.map(|(name, password)| User { name, password });
+    let config = ClientConfig { endpoints, tls, user, request_timeout: timeout, ..ClientConfig::default() };
+    Client::connect(config).await.map_err(refused_config)
+}
+
 /// Only the configuration is judged before a node is reached.
-fn refused_config(error: Error) -> OpenError {
+pub(crate) fn refused_config(error: Error) -> OpenError {
     match error {
         Error::Invalid { field, found, accepted } => {
             let field = if field == "tls" { "tls" } else { "endpoints" };

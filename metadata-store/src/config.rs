@@ -15,6 +15,9 @@ pub struct MetadataConfig {
     /// Nodes of the flaredb backend, e.g. `https://db1:7401`, or of the chainfire backend, which may be etcd's as well,
     /// e.g. `https://cf1:2379`; any one that is up is enough.
     pub endpoints: Vec<String>,
+    /// ChainFire's nodes, by whose registry those of the flaredb backend are found, in place of `endpoints`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub registry: Vec<String>,
     /// Certificates for the nodes, where they are not those of the service itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<ClusterTls>,
@@ -67,6 +70,7 @@ impl Default for MetadataConfig {
             backend: Backend::Embedded,
             data_dir: None,
             endpoints: Vec::new(),
+            registry: Vec::new(),
             tls: None,
             user: None,
             timeout_ms: 10_000,
@@ -101,7 +105,15 @@ impl MetadataConfig {
             Backend::Embedded if !self.endpoints.is_empty() => {
                 issue("endpoints", &format!("{:?}", self.endpoints), "none with backend = \"embedded\"")
             }
-            Backend::Flaredb | Backend::Chainfire if self.endpoints.is_empty() => {
+            Backend::Embedded | Backend::Chainfire if !self.registry.is_empty() => {
+                issue("registry", &format!("{:?}", self.registry), "none without backend = \"flaredb\"")
+            }
+            Backend::Flaredb if !self.registry.is_empty() && !self.endpoints.is_empty() => {
+                issue("registry", &format!("{:?}", self.registry), "none beside endpoints")
+            }
+            Backend::Flaredb | Backend::Chainfire
+                if self.endpoints.is_empty() && self.registry.is_empty() =>
+            {
                 issue("endpoints", "none", "at least one, e.g. https://db1:7401")
             }
             Backend::Flaredb | Backend::Chainfire if self.data_dir.is_some() => {
@@ -147,6 +159,12 @@ mod tests {
         let user =
             r#"{"backend":"flaredb","endpoints":["http://a"],"user":{"name":"a","password_file":"/p"}}"#;
         assert!(message(user).starts_with("metadata.user: "), "FlareDB knows people by tokens");
+        assert!(
+            message(r#"{"backend":"chainfire","registry":["http://a"]}"#).starts_with("metadata.registry: ")
+        );
+        let both = r#"{"backend":"flaredb","endpoints":["http://a"],"registry":["http://b"]}"#;
+        assert!(message(both).starts_with("metadata.registry: "));
+        parse(r#"{"backend":"flaredb","registry":["http://a"]}"#).unwrap().validate().unwrap();
         for backend in ["flaredb", "chainfire"] {
             let json = format!(r#"{{"backend":"{backend}","endpoints":["https://a:1"]}}"#);
             parse(&json).unwrap().validate().unwrap();

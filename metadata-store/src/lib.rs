@@ -27,6 +27,7 @@ pub mod conformance;
 mod embedded;
 mod entity;
 mod error;
+mod find;
 mod flaredb;
 mod follow;
 mod namespace;

@@ -4,7 +4,7 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use crate::{
     ChainFireStore, ClusterTls, ClusterUser, ConfigIssue, MetadataConfig, MetadataStore, Namespace,
-    OpenError, config::Backend, embedded::EmbeddedStore, flaredb::FlareDbStore,
+    OpenError, config::Backend, embedded::EmbeddedStore, find, flaredb::FlareDbStore,
 };
 
 /// How the process shows a cluster who it is. Everything is PEM as it stands in the files.
@@ -76,7 +76,11 @@ pub async fn open(
             Ok(Arc::new(EmbeddedStore::open(&folder, namespace, timeout).await?))
         }
         Backend::Flaredb => {
-            let create = config.create_namespace;
+            let (create, registry) = (config.create_namespace, config.registry.clone());
+            let endpoints = match registry.is_empty() {
+                true => endpoints,
+                false => find::flaredb(registry, timeout, credentials.clone()).await?,
+            };
             Ok(Arc::new(FlareDbStore::open(endpoints, timeout, credentials, namespace, create).await?))
         }
         Backend::Chainfire => {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use flaredb_node::WriteLimits;
 pub use flaredb_node::config::{ClusterConfig, InitialMember, NodeConfig, RaftConfig};
+use photon_registry::RegistryConfig;
 use photon_runtime::{AuthConfig, CommonRef, ConfigError, HasCommon, LogConfig, ServerConfig, TlsConfig};
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,8 @@ pub struct Config {
     pub storage: StorageConfig,
     /// Timing of the consensus.
     pub raft: RaftConfig,
+    /// Where the node is registered, so that others find it.
+    pub registry: RegistryConfig,
 }
 
 /// Bounds of the database.
@@ -87,6 +90,7 @@ impl Default for Config {
             cluster: ClusterConfig::default(),
             storage: StorageConfig::default(),
             raft: RaftConfig::default(),
+            registry: RegistryConfig::default(),
         }
     }
 }
@@ -152,6 +156,7 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         self.node.check(&self.cluster)?;
         self.check_storage()?;
+        self.registry.check()?;
         self.raft.check()
     }
 

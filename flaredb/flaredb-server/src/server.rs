@@ -14,6 +14,7 @@ use flaredb_proto::v1::{
     maintenance_server::MaintenanceServer, namespaces_server::NamespacesServer,
 };
 use flaredb_raft::Connector;
+use photon_registry::About;
 use photon_runtime::{ConfigError, Context, GrpcServer, Service, StartError, Started};
 use tonic::service::interceptor::InterceptedService;
 
@@ -54,6 +55,12 @@ impl Service for FlareDb {
         storage.ok();
         register(&node, &context);
         run_beside(&node, &config, &context);
+        let (number, address) = (config.node.id.to_string(), config.node.endpoint.clone());
+        photon_registry::announce(
+            &config.registry,
+            About { service: Self::NAME, number, address },
+            &context,
+        )?;
         Ok(services(&node, config.server.message_size_max()).into())
     }
 }

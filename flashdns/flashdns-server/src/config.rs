@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use metadata_store::MetadataConfig;
+use photon_registry::RegistryConfig;
 use photon_runtime::{AuthConfig, CommonRef, ConfigError, HasCommon, LogConfig, ServerConfig, TlsConfig};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,8 @@ pub struct Config {
     pub log: LogConfig,
     /// Where the zones are.
     pub metadata: MetadataConfig,
+    /// Where the control API is registered, so that others find it.
+    pub registry: RegistryConfig,
     /// The data plane.
     pub dns: DnsConfig,
     /// Where the checkpoint of the served zones is kept.
@@ -65,6 +68,7 @@ impl Default for Config {
             auth: AuthConfig::default(),
             log: LogConfig::default(),
             metadata: MetadataConfig::default(),
+            registry: RegistryConfig::default(),
             dns: DnsConfig::default(),
             data_dir: PathBuf::from("/var/lib/flashdns"),
         }

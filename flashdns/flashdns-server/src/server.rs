@@ -16,6 +16,7 @@ use flashdns_proto::{
     v1::{record_sets_server::RecordSetsServer, zones_server::ZonesServer},
 };
 use metadata_store::{Credentials, MetadataConfig, OpenError};
+use photon_registry::About;
 use photon_runtime::{
     BoxError, ConfigError, Context, GrpcServer, Service, StartError, Started, Tls, errors::chain,
 };
@@ -52,6 +53,8 @@ impl Service for FlashDns {
 
     fn validate(config: &Config) -> Result<(), ConfigError> {
         config.dns.validate()?;
+        config.registry.check()?;
+        config.registry.check_reached_at(config.server.listen)?;
         config.metadata.validate().map_err(|issue| {
             ConfigError::invalid(format!("metadata.{}", issue.field), issue.found, issue.accepted)
         })
@@ -70,8 +73,16 @@ impl Service for FlashDns {
         follow(feed, &served, &config.dns, &context);
         let api = Api::new(Editor::new(store.clone()), served.clone());
         attach(config.metadata, store, &api, &context);
+        photon_registry::announce(&config.registry, about(&context), &context)?;
         Ok(Started::new(grpc(api, config.server.message_size_max())))
     }
+}
+
+/// What the registry is told of the control API.
+fn about(context: &Context) -> About {
+    let scheme = if context.tls.is_some() { "https" } else { "http" };
+    let address = format!("{scheme}://{}", context.grpc);
+    About { service: FlashDns::NAME, number: context.grpc.port().to_string(), address }
 }
 
 /// Serves the last checkpoint. One that cannot be used is as good as none: the store has everything.

@@ -118,6 +118,7 @@ fn all() -> impl Iterator<Item = Scenario> {
         Chainfire etcdctl::etcdctl_drives_etcd,
         Chainfire etcdctl::etcdctl_drives_chainfire,
         Chainfire registry::instances_are_found_for_as_long_as_they_may_be_called,
+        Chainfire registry::process_is_registered_while_it_takes_calls,
         Flaredb prefixes::each_service_owns_its_namespace_and_nothing_else,
         Embedded prefixes::flashdns_serves_from_the_embedded_backend,
         Chainfire prefixes::flashdns_serves_from_the_chainfire_backend,

@@ -1,6 +1,8 @@
 //! The registry on a real cluster: what callers of a service know of its instances, whatever happens to leases, nodes and
 //! the cluster itself.
 
+mod announced;
+
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -11,6 +13,7 @@ use chainfire_client::{
 use chainfire_proto::etcdserverpb::{DeleteRangeRequest, PutRequest, RangeRequest};
 use tokio::task::JoinSet;
 
+use self::announced::Announced;
 use super::Run;
 use crate::etcd::Etcd;
 
@@ -50,6 +53,22 @@ pub(super) async fn instances_are_found_for_as_long_as_they_may_be_called(run: R
     until(&resolver, &["db1"]).await.context("the cluster was started again")?;
     kept.abort();
     until(&resolver, &[]).await.context("nobody keeps it any more")
+}
+
+/// A process that has the section is found for as long as it takes calls, and not one moment of its lease longer.
+pub(super) async fn process_is_registered_while_it_takes_calls(run: Run) -> Result<()> {
+    let etcd = Etcd::start(&run.folder, 1, None).await?;
+    let resolver = Registry::new(etcd.client().await?).resolver(announced::SERVICE)?;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(keep_resolver(resolver.clone()));
+    let announced = Announced::start(&run.folder, etcd.urls()).await?;
+    until(&resolver, &[announced::INSTANCE]).await.context("it was started")?;
+    let trial = announced.process.health().condition("trial");
+    until(&resolver, &[]).await.context("it is not ready")?;
+    trial.ok();
+    until(&resolver, &[announced::INSTANCE]).await.context("it is ready again")?;
+    announced.process.stop().await?;
+    until(&resolver, &[]).await.context("it has ended")
 }
 
 fn instance(id: &str, node: &str) -> Instance {
