@@ -17,6 +17,7 @@ use chainfire_proto::etcdserverpb::{StatusRequest, maintenance_client::Maintenan
 use metadata_store::{Backend, Credentials, MetadataConfig, MetadataStore, Namespace};
 use photon_runtime::client::{ClientTls, CredentialFiles};
 
+use self::chainfire::ClientPort;
 use crate::{ports, process::Process, wait::Patience};
 
 const LEADER_AT_MOST: Duration = Duration::from_secs(30);
@@ -95,8 +96,7 @@ impl Etcd {
         ports: &[Ports],
         certificates: Option<&Certificates>,
     ) -> Result<Self> {
-        let files = CredentialFiles { ca: certificates.map(|files| files.ca.clone()), ..Default::default() };
-        Self::run(peer::nodes(folder, ports, certificates), ClientTls::read(&files)?)
+        Self::run(peer::nodes(folder, ports, certificates), trusting(certificates)?)
     }
 
     /// Starts ChainFire's nodes below `folder`, in plaintext for clients, and waits for a leader.
@@ -104,9 +104,24 @@ impl Etcd {
     /// # Errors
     /// When ChainFire is not built, or nobody leads in time.
     pub(crate) async fn start_chainfire(folder: &Path, ports: &[Ports]) -> Result<Self> {
-        let cluster = Self::run(chainfire::nodes(folder, ports)?, ClientTls::default())?;
+        let certificates = chainfire::certificates(folder)?;
+        let nodes = chainfire::nodes(folder, ports, &certificates, ClientPort::Plain)?;
+        let cluster = Self::run(nodes, ClientTls::default())?;
         cluster.leader().await?;
         Ok(cluster)
+    }
+
+    /// Starts ChainFire's nodes and etcd's side by side below `folder`, with TLS to clients and mutual TLS among their
+    /// nodes, by the same certificates; waits for a leader of each.
+    ///
+    /// # Errors
+    /// When ChainFire is not built, etcd is not installed, or nobody leads in time.
+    pub(crate) async fn start_both(folder: &Path, nodes: usize) -> Result<(Self, Self)> {
+        let certificates = chainfire::certificates(folder)?;
+        let planned = chainfire::nodes(folder, &free_ports(nodes)?, &certificates, ClientPort::Tls)?;
+        let ours = Self::run(planned, trusting(Some(&certificates))?)?;
+        ours.leader().await?;
+        Ok((ours, Self::start(folder, nodes, Some(&certificates)).await?))
     }
 
     fn run(nodes: Vec<Node>, credentials: ClientTls) -> Result<Self> {
@@ -196,6 +211,12 @@ impl Etcd {
         let credentials = Credentials { ca_pem, ..Credentials::default() };
         Ok(metadata_store::open(&config, namespace, credentials).await?)
     }
+}
+
+/// What clients of nodes with these certificates trust.
+fn trusting(certificates: Option<&Certificates>) -> Result<ClientTls> {
+    let ca = certificates.map(|files| files.ca.clone());
+    Ok(ClientTls::read(&CredentialFiles { ca, ..Default::default() })?)
 }
 
 /// Waits until every node of a cluster knows who leads, and returns the leader's client URL.

@@ -1,4 +1,5 @@
-//! ChainFire beside etcd: one driver for both, since both speak etcd's v3 API, in plaintext to clients.
+//! ChainFire beside etcd: one driver for both, since both speak etcd's v3 API. Both speak TLS to clients and
+//! mutual TLS among their nodes, by the same certificates.
 //!
 //! The clients are those of the other database benchmark. Watchers have a stream each; a put is sent when every watcher
 //! has received the one before.
@@ -13,10 +14,7 @@ use super::{
     load, watchers,
     workload::{Operation, Round, usage},
 };
-use crate::{
-    etcd::{Etcd, free_ports},
-    process::Process,
-};
+use crate::{etcd::Etcd, process::Process};
 
 /// What is measured under load.
 const OPERATIONS: [(Operation, &str); 3] = [
@@ -66,8 +64,7 @@ pub(super) async fn measure(options: &Options) -> Result<Vec<Row>> {
 
 impl Sides {
     async fn start(folder: &Path, options: &Options) -> Result<Self> {
-        let ours = Etcd::start_chainfire(&folder.join("chainfire"), &free_ports(options.nodes)?).await?;
-        let theirs = Etcd::start(folder, options.nodes, None).await?;
+        let (ours, theirs) = Etcd::start_both(folder, options.nodes).await?;
         let (ours, theirs) = (Cluster::of(ours, options).await?, Cluster::of(theirs, options).await?);
         Ok(Self { ours, theirs, seconds: options.seconds, disk: folder.to_owned() })
     }
