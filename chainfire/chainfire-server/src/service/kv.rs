@@ -149,11 +149,15 @@ pub(crate) async fn free(node: Arc<Node>) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        while api.leads() && api.store.has_to_free().unwrap_or(false) {
-            if let Err(status) = api.propose(Caller::default(), Proposal::Free(Free {})).await {
-                tracing::debug!(%status, "what is compacted was not freed; the next round goes on");
-                break;
-            }
+        if let Err(status) = free_all(&api).await {
+            tracing::debug!(%status, "what is compacted was not freed; the next round goes on");
         }
     }
+}
+
+async fn free_all(api: &Api) -> Result<(), Status> {
+    while api.leads() && api.store.has_to_free().map_err(status::unreadable)? {
+        api.propose(Caller::default(), Proposal::Free(Free {})).await?;
+    }
+    Ok(())
 }
